@@ -1,0 +1,62 @@
+/**
+ * Every error that an answer can carry. The codes are public API: one is never reused and never changes its status.
+ * Routes throw a `ServiceError`; the error handler of the app writes it as problem+json (RFC 9457).
+ */
+export const errorTable = {
+  // The picture.
+  not_an_image: { status: 415, title: 'Not an image' },
+  format_not_allowed: { status: 415, title: 'Image format not allowed' },
+  image_truncated: { status: 422, title: 'Truncated image' },
+  image_corrupt: { status: 422, title: 'Corrupt image' },
+  image_too_many_bytes: { status: 413, title: 'Image has too many bytes' },
+  image_too_many_pixels: { status: 422, title: 'Image has too many pixels' },
+  image_extreme_aspect: { status: 422, title: 'Image has an extreme aspect ratio' },
+  // The request.
+  empty_body: { status: 400, title: 'Empty body' },
+  no_image: { status: 400, title: 'No image in the request' },
+  too_many_images: { status: 413, title: 'Too many images in one request' },
+  request_too_large: { status: 413, title: 'Request too large' },
+  unsupported_media_type: { status: 415, title: 'Unsupported content type' },
+  bad_json: { status: 400, title: 'Bad JSON' },
+  bad_base64: { status: 400, title: 'Bad base64' },
+  bad_multipart: { status: 400, title: 'Bad multipart body' },
+  bad_top_k: { status: 400, title: 'Bad top_k' },
+  unknown_query_parameter: { status: 400, title: 'Unknown query parameter' },
+  bad_request: { status: 400, title: 'Bad request' },
+  not_found: { status: 404, title: 'Not found' },
+  method_not_allowed: { status: 405, title: 'Method not allowed' },
+  client_closed_request: { status: 499, title: 'Client closed the request' },
+  // The model.
+  unknown_model: { status: 404, title: 'Unknown model' },
+  model_not_ready: { status: 503, title: 'Model not ready' },
+  // The server.
+  queue_full: { status: 503, title: 'Queue full' },
+  shutting_down: { status: 503, title: 'Shutting down' },
+  deadline_exceeded: { status: 504, title: 'Deadline exceeded' },
+  engine_failed: { status: 500, title: 'Engine failed' },
+  internal: { status: 500, title: 'Internal error' },
+} as const satisfies Record<string, { status: number; title: string }>;
+
+export type ErrorCode = keyof typeof errorTable;
+
+/** `detail` says what was seen, what is allowed and what to do next; it is shown to the client. */
+export class ServiceError extends Error {
+  override readonly name = 'ServiceError';
+  readonly code: ErrorCode;
+  /** Sent as the header Retry-After. */
+  readonly retryAfterSeconds: number | undefined;
+
+  constructor(code: ErrorCode, detail: string, options: ErrorOptions & { retryAfterSeconds?: number } = {}) {
+    super(detail, options);
+    this.code = code;
+    this.retryAfterSeconds = options.retryAfterSeconds;
+  }
+
+  get status(): number {
+    return errorTable[this.code].status;
+  }
+
+  get title(): string {
+    return errorTable[this.code].title;
+  }
+}
