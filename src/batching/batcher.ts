@@ -1,0 +1,247 @@
+import { setMaxListeners } from 'node:events';
+import { ServiceError } from '../errors.js';
+import { type Linked, LinkedQueue } from './linked-queue.js';
+import { type BatchPolicy, type LeaveReason, nextBatch, reasonToLeave, type Waiting } from './policy.js';
+
+export interface BatchLimits extends BatchPolicy {
+  /** Entries that may wait, at least 1; those that the engine has are not counted. */
+  readonly maxQueue: number;
+}
+
+/** Called synchronously; must not throw. Who wants to see the batches sees them in `run`. */
+export interface BatchObserver {
+  queueDepth(entries: number): void;
+  /** Once for each entry that goes to the engine. */
+  queueWait(waitMs: number): void;
+  /** An entry was given up before its answer was there. */
+  left(reason: LeaveReason): void;
+}
+
+export interface SubmitOptions {
+  readonly signal?: AbortSignal | undefined;
+  /** On the clock of `performance.now()`. */
+  readonly deadlineAt?: number | undefined;
+}
+
+export interface Answer<Out> {
+  readonly output: Out;
+  /** From `submit` until the entry first went to the engine. */
+  readonly queueMs: number;
+  /** Of the run that gave the answer. */
+  readonly batchSize: number;
+  readonly runMs: number;
+}
+
+interface Entry<In, Out> extends Waiting, Linked<Entry<In, Out>> {
+  readonly input: In;
+  /** These two do nothing to an entry that has been answered. */
+  readonly resolve: (answer: Answer<Out>) => void;
+  readonly reject: (error: unknown) => void;
+  readonly onAbort: () => void;
+  deadlineTimer: NodeJS.Timeout | undefined;
+  state: 'queued' | 'running' | 'answered';
+  queueMs: number;
+}
+
+/** setTimeout takes a longer delay for 1 ms. An entry of this age (24 days) has no one left who waits for it. */
+const longestTimerMs = 2 ** 31 - 1;
+
+/**
+ * Gathers entries into batches for an engine that does one run at a time. An idle engine starts at once with what is
+ * there; while it is busy the queue fills, and the next batch takes what has come. Entries keep their order.
+ *
+ * If `run` fails for a batch, its halves are tried again, until only the entries that fail alone are rejected, each with
+ * its own error.
+ */
+export class Batcher<In, Out> {
+  readonly #run: (inputs: In[]) => Promise<Out[]>;
+  readonly #limits: BatchLimits;
+  readonly #observer: BatchObserver | undefined;
+  readonly #queue = new LinkedQueue<Entry<In, Out>>();
+  /** Until the queue is empty or waits for its batch to fill. */
+  #working: Promise<void> | undefined;
+  #waitTimer: NodeJS.Timeout | undefined;
+  #closed = false;
+  /** Moving average over the last runs, for Retry-After. */
+  #msPerEntry = 0;
+
+  /** @param run one output for each input, in the same order; called again only after its promise has settled */
+  constructor(run: (inputs: In[]) => Promise<Out[]>, limits: BatchLimits, observer?: BatchObserver) {
+    this.#run = run;
+    this.#limits = limits;
+    this.#observer = observer;
+  }
+
+  /** Entries that wait; those that the engine has are not counted. */
+  get depth(): number {
+    return this.#queue.length;
+  }
+
+  /**
+   * An aborted or late entry is rejected at once, wherever it is; one that still waits never reaches the engine.
+   * @throws ServiceError `queue_full` (with retryAfterSeconds), `client_closed_request`, `deadline_exceeded`,
+   *   `shutting_down`, or what `run` rejects with
+   */
+  submit(input: In, { signal, deadlineAt }: SubmitOptions = {}): Promise<Answer<Out>> {
+    return new Promise((resolve, reject) => {
+      const entry: Entry<In, Out> = {
+        input,
+        resolve,
+        reject,
+        signal,
+        queuedAt: performance.now(),
+        deadlineAt,
+        onAbort: () => this.#giveUp(entry, 'aborted'),
+        deadlineTimer: undefined,
+        state: 'queued',
+        queueMs: 0,
+        previous: undefined,
+        next: undefined,
+      };
+      const refusal = this.#refusal(entry);
+      if (refusal) {
+        reject(refusal);
+        return;
+      }
+      this.#queue.push(entry);
+      this.#observer?.queueDepth(this.depth);
+      this.#watch(entry);
+      this.#work();
+    });
+  }
+
+  /** New entries are refused from now on; resolves when those that are here have been answered. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#work();
+    await this.#working;
+  }
+
+  #refusal(entry: Entry<In, Out>): ServiceError | undefined {
+    if (this.#closed) {
+      return new ServiceError('shutting_down', 'The model is being closed and takes no new work.');
+    }
+    const reason = reasonToLeave(entry, entry.queuedAt);
+    if (reason) {
+      this.#observer?.left(reason);
+      return leaveError(entry, reason);
+    }
+    if (this.depth < this.#limits.maxQueue) return undefined;
+    const retryAfterSeconds = Math.max(1, Math.ceil((this.depth * this.#msPerEntry) / 1000));
+    return new ServiceError(
+      'queue_full',
+      `${this.depth} entries wait in the queue, and no more are allowed. Try again in ${retryAfterSeconds} s.`,
+      { retryAfterSeconds },
+    );
+  }
+
+  #watch(entry: Entry<In, Out>): void {
+    if (entry.signal) {
+      setMaxListeners(0, entry.signal); // One request may submit more pictures than the 10 at which Node suspects a leak.
+      entry.signal.addEventListener('abort', entry.onAbort);
+    }
+    if (entry.deadlineAt !== undefined) {
+      const delayMs = Math.min(Math.ceil(entry.deadlineAt - entry.queuedAt), longestTimerMs);
+      entry.deadlineTimer = setTimeout(() => this.#giveUp(entry, 'late'), delayMs).unref();
+    }
+  }
+
+  #giveUp(entry: Entry<In, Out>, reason: LeaveReason): void {
+    const error = leaveError(entry, reason);
+    if (entry.state === 'queued') {
+      this.#queue.remove(entry);
+      this.#observer?.queueDepth(this.depth);
+    }
+    this.#markAnswered(entry);
+    this.#observer?.left(reason);
+    entry.reject(error);
+  }
+
+  #markAnswered(entry: Entry<In, Out>): void {
+    entry.state = 'answered';
+    entry.signal?.removeEventListener('abort', entry.onAbort);
+    clearTimeout(entry.deadlineTimer);
+  }
+
+  #work(): void {
+    this.#working ??= this.#runBatches();
+  }
+
+  async #runBatches(): Promise<void> {
+    await undefined; // What is submitted in one turn of the event loop goes together.
+    for (let batch = this.#takeBatch(); batch.length > 0; batch = this.#takeBatch()) {
+      await this.#answer(batch);
+    }
+    this.#working = undefined;
+  }
+
+  #takeBatch(): Entry<In, Out>[] {
+    clearTimeout(this.#waitTimer);
+    const now = performance.now();
+    const policy = this.#closed ? { ...this.#limits, maxWaitMs: 0 } : this.#limits;
+    const { leaving, batch, waitMs } = nextBatch(this.#queue, now, policy);
+    for (const { entry, reason } of leaving) this.#giveUp(entry, reason);
+    for (const entry of batch) {
+      this.#queue.remove(entry);
+      entry.state = 'running';
+      entry.queueMs = now - entry.queuedAt;
+      this.#observer?.queueWait(entry.queueMs);
+    }
+    if (batch.length > 0) this.#observer?.queueDepth(this.depth);
+    if (waitMs > 0) this.#waitTimer = setTimeout(() => this.#work(), Math.ceil(waitMs)).unref();
+    return batch;
+  }
+
+  async #answer(batch: readonly Entry<In, Out>[]): Promise<void> {
+    const startedAt = performance.now();
+    let outputs: Out[];
+    try {
+      outputs = await this.#run(batch.map(({ input }) => input));
+      if (outputs.length !== batch.length) {
+        throw new Error(`The engine gave ${outputs.length} outputs for a batch of ${batch.length}.`);
+      }
+    } catch (error) {
+      await this.#splitOrReject(batch, error);
+      return;
+    }
+    const runMs = performance.now() - startedAt;
+    this.#learnSpeed(runMs / batch.length);
+    for (const [index, output] of outputs.entries()) {
+      const entry = batch[index] as Entry<In, Out>;
+      this.#markAnswered(entry);
+      entry.resolve({ output, queueMs: entry.queueMs, batchSize: batch.length, runMs });
+    }
+  }
+
+  async #splitOrReject(batch: readonly Entry<In, Out>[], error: unknown): Promise<void> {
+    const [only, ...others] = batch;
+    if (only && others.length === 0) {
+      this.#markAnswered(only);
+      only.reject(error);
+      return;
+    }
+    const half = Math.ceil(batch.length / 2);
+    for (const part of [batch.slice(0, half), batch.slice(half)]) {
+      const unanswered = part.filter(({ state }) => state === 'running');
+      if (unanswered.length > 0) await this.#answer(unanswered);
+    }
+  }
+
+  #learnSpeed(msPerEntry: number): void {
+    this.#msPerEntry = this.#msPerEntry === 0 ? msPerEntry : 0.8 * this.#msPerEntry + 0.2 * msPerEntry;
+  }
+}
+
+function leaveError({ queuedAt, state }: Entry<unknown, never>, reason: LeaveReason): ServiceError {
+  switch (reason) {
+    case 'aborted':
+      return new ServiceError('client_closed_request', 'The request was closed before its answer was there.');
+    case 'late': {
+      const waitedMs = Math.round(performance.now() - queuedAt);
+      const place = state === 'running' ? 'the engine was still at work' : 'it still waited for the engine';
+      return new ServiceError('deadline_exceeded', `No answer within the time allowed: after ${waitedMs} ms ${place}.`);
+    }
+    default:
+      return reason satisfies never;
+  }
+}

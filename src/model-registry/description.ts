@@ -1,0 +1,115 @@
+import { basename, dirname, sep } from 'node:path';
+import type { EngineInfo } from '../engines/engine.js';
+import { printNetwork } from '../vgg/describe.js';
+import type { Layer } from '../vgg/layers.js';
+import { multiplyAdds, type Network, outputShapes, parameterCount } from '../vgg/network.js';
+import type { Manifest, Transforms } from './manifest.js';
+import type { Model } from './model.js';
+import type { ModelState } from './observer.js';
+
+/** What the registry holds of a model in each of its states. */
+export type ModelStatus =
+  | { readonly state: 'unloaded' }
+  | { readonly state: 'loading'; readonly loading: Promise<Model> }
+  | { readonly state: 'ready'; readonly model: Model }
+  | { readonly state: 'failed'; readonly reason: string };
+
+interface Described {
+  readonly manifest: Manifest;
+  readonly network: Network;
+  readonly status: ModelStatus;
+}
+
+/** A model as it is listed; the names are those of the JSON. What is not known (yet) is null. */
+export interface ModelSummary {
+  readonly name: string;
+  readonly weights: string;
+  readonly state: ModelState;
+  /** Why loading failed. */
+  readonly reason: string | null;
+  /** Counted from the layers. */
+  readonly num_params: number;
+  /** Per cent. */
+  readonly 'acc@1': number | null;
+  readonly 'acc@5': number | null;
+  readonly classes: number;
+  /** Side of the square that the network sees, in pixels. */
+  readonly input_size: number;
+  readonly transforms: Transforms;
+  readonly engine: EngineInfo['engine'] | null;
+  readonly engine_version: string | null;
+  readonly device: EngineInfo['device'] | null;
+  readonly precision: EngineInfo['precision'] | null;
+  readonly threads: number | null;
+  /** Without its folder, which is no business of clients. */
+  readonly file: string;
+  /** Of the file that was loaded; before that, what the manifest says. */
+  readonly sha256: string | null;
+  readonly recipe: string | null;
+  readonly dataset: string | null;
+}
+
+export interface ModelDescription extends ModelSummary {
+  readonly categories: readonly string[];
+  /** Of one picture. */
+  readonly multiply_adds: number;
+  readonly layers: readonly LayerDescription[];
+  /** What PyTorch prints for the network. */
+  readonly printed: string;
+}
+
+export interface LayerDescription {
+  readonly name: string;
+  readonly kind: Layer['kind'];
+  /** [channels, height, width], or [features]. */
+  readonly output_shape: readonly number[];
+  readonly parameters: number;
+}
+
+export function summarizeModel({ manifest, network, status }: Described): ModelSummary {
+  const { meta } = manifest;
+  const model = status.state === 'ready' ? status.model : undefined;
+  return {
+    name: manifest.name,
+    weights: manifest.weights,
+    state: status.state,
+    reason: status.state === 'failed' ? withoutFolder(status.reason, manifest) : null,
+    num_params: parameterCount(network),
+    'acc@1': meta['acc@1'] ?? null,
+    'acc@5': meta['acc@5'] ?? null,
+    classes: network.classes,
+    input_size: manifest.transforms.crop,
+    transforms: manifest.transforms,
+    engine: model?.info.engine ?? null,
+    engine_version: model?.info.version ?? null,
+    device: model?.info.device ?? null,
+    precision: model?.info.precision ?? null,
+    threads: model?.info.threads ?? null,
+    file: basename(manifest.path),
+    sha256: model?.sha256 ?? manifest.sha256 ?? null,
+    recipe: meta.recipe ?? null,
+    dataset: meta.dataset ?? null,
+  };
+}
+
+export function describeModel(described: Described): ModelDescription {
+  const { manifest, network } = described;
+  const inputSize = manifest.transforms.crop;
+  return {
+    ...summarizeModel(described),
+    categories: manifest.categories,
+    multiply_adds: multiplyAdds(network, inputSize),
+    layers: outputShapes(network, inputSize).map(({ layer, shape }) => ({
+      name: layer.name,
+      kind: layer.kind,
+      output_shape: shape,
+      parameters: parameterCount({ layers: [layer] }),
+    })),
+    printed: printNetwork(network),
+  };
+}
+
+/** A reason as clients may read it: it names the file with the weights, but not where the server keeps it. */
+export function withoutFolder(reason: string, { path }: Manifest): string {
+  return reason.replaceAll(dirname(path) + sep, '');
+}

@@ -1,0 +1,92 @@
+import { Batcher, type BatchLimits, type SubmitOptions } from '../batching/batcher.js';
+import type { Engine, EngineInfo } from '../engines/engine.js';
+import type { Network } from '../vgg/network.js';
+import type { Manifest } from './manifest.js';
+import type { RegistryObserver } from './observer.js';
+
+/** What the engine says of one picture. */
+export interface Answered {
+  /** [classes] */
+  readonly logits: Float32Array;
+  /** From `classify` until the picture went to the engine. */
+  readonly queueMs: number;
+  /** Inside the engine, for the whole batch that the picture was in. */
+  readonly computeMs: number;
+  readonly batchSize: number;
+}
+
+type EngineOutput = Pick<Answered, 'logits' | 'computeMs'>;
+
+/** A network that is loaded: pictures of any requests go in, and reach its engine in batches. */
+export class Model {
+  readonly manifest: Manifest;
+  readonly network: Network;
+  /** Of the file with the weights, as it was when it was loaded. */
+  readonly sha256: string;
+  readonly #engine: Engine;
+  readonly #observer: RegistryObserver | undefined;
+  readonly #batcher: Batcher<Uint8Array, EngineOutput>;
+  /** [maxBatchSize, crop, crop, 3]: every batch is laid out here. The engine does one run at a time, so one is enough. */
+  readonly #batchPixels: Uint8Array;
+
+  constructor(
+    loaded: { manifest: Manifest; network: Network; sha256: string; engine: Engine },
+    limits: BatchLimits,
+    observer?: RegistryObserver,
+  ) {
+    const { name, transforms } = loaded.manifest;
+    this.manifest = loaded.manifest;
+    this.network = loaded.network;
+    this.sha256 = loaded.sha256;
+    this.#engine = loaded.engine;
+    this.#observer = observer;
+    this.#batchPixels = new Uint8Array(limits.maxBatchSize * transforms.crop ** 2 * 3);
+    this.#batcher = new Batcher((pictures) => this.#run(pictures), limits, {
+      queueDepth: (pictures) => observer?.queueDepth(name, pictures),
+      queueWait: (waitMs) => observer?.queueWait(name, waitMs),
+      left: (reason) => observer?.left(name, reason),
+    });
+  }
+
+  get name(): string {
+    return this.manifest.name;
+  }
+
+  get info(): EngineInfo {
+    return this.#engine.info;
+  }
+
+  /**
+   * @param pixels [crop, crop, 3] RGB; must not change until the answer is there
+   * @throws ServiceError `queue_full`, `client_closed_request`, `deadline_exceeded`, `shutting_down` or
+   *   `engine_failed`; RangeError for a picture of another size
+   */
+  async classify(pixels: Uint8Array, options: SubmitOptions = {}): Promise<Answered> {
+    const { crop } = this.manifest.transforms;
+    if (pixels.length !== crop ** 2 * 3) {
+      throw new RangeError(`${this.name} takes ${crop} x ${crop} x 3 bytes of pixels, not ${pixels.length}.`);
+    }
+    const { output, queueMs, batchSize } = await this.#batcher.submit(pixels, options);
+    return { ...output, queueMs, batchSize };
+  }
+
+  /** Refuses new pictures, answers those that wait, and ends the engine. */
+  async close(): Promise<void> {
+    await this.#batcher.close();
+    await this.#engine.close();
+  }
+
+  async #run(pictures: readonly Uint8Array[]): Promise<EngineOutput[]> {
+    const size = pictures.length;
+    let byteOffset = 0;
+    for (const pixels of pictures) {
+      this.#batchPixels.set(pixels, byteOffset);
+      byteOffset += pixels.length;
+    }
+    const { logits, computeMs } = await this.#engine.run(this.#batchPixels.subarray(0, byteOffset), size);
+    this.#observer?.batch(this.name, { size, computeMs });
+    const { classes } = this.network;
+    // Copies, so that one answer does not keep the whole batch in memory.
+    return pictures.map((_, i) => ({ logits: logits.slice(i * classes, (i + 1) * classes), computeMs }));
+  }
+}
