@@ -37,7 +37,7 @@ def main() -> None:
     print(f"acc@1 {100 * (index == labels).double().mean():.2f}  acc@5 {100 * (top5 == labels[:, None]).any(1).double().mean():.2f}")
 
     lines = sorted(
-        f"{label}/{number:05d}.png\t{answer}\t{probability:.9g}\n"
+        f"{label}/{number:05d}.png\t{answer}\t{probability:.6f}\n"
         for number, (label, answer, probability) in enumerate(zip(labels.tolist(), index.tolist(), best.tolist()))
     )
     (ROOT / "test/fixtures/fashion-mnist/pytorch-answers.tsv").write_text("".join(lines))
