@@ -73,7 +73,8 @@ describe('asFloat32', () => {
 
   it('gathers a tensor that takes many windows and blocks, with empty and scalar ones beside it', async () => {
     const [rows, columns] = [3000, 2900];
-    const big = Uint16Array.from({ length: rows * columns }, (_, at) => at % 60_013);
+    // Finite values only: V8 may change the payload of a NaN that it carries from one array to another.
+    const big = Uint16Array.from({ length: rows * columns }, (_, at) => at % 32_003);
     const file = write(
       {
         big: { shape: [columns, rows], strides: [1, columns], type: 'BFloat16Storage', key: 'big' },
