@@ -1,0 +1,70 @@
+/**
+ * The program of an engine's process: one network, and one pipe to the server (file descriptor 3). It ends when the
+ * pipe does, so it never outlives the server.
+ */
+import { Socket } from 'node:net';
+import type { Engine, EngineName, EngineSpec } from './engine.js';
+import { type Message, MessageReader, writeMessage } from './protocol.js';
+
+/** The engines, imported only when one is asked for: each brings a large library. */
+const engines: Record<EngineName, () => Promise<(spec: EngineSpec) => Promise<Engine>>> = {
+  onnxruntime: async () => (await import('./onnxruntime/session.js')).openSession,
+};
+
+/** The server is trusted; this cap only keeps a slip from asking for all memory. */
+const maxBodyBytes = 2 ** 30;
+
+// A terminal sends Ctrl-C to every process of the group, and a service manager may do so too. The server decides when
+// the last batch is done; then it closes the pipe.
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => {});
+
+const pipe = new Socket({ fd: 3, readable: true, writable: true });
+const reader = new MessageReader(maxBodyBytes);
+let engine: Engine | undefined;
+
+try {
+  for await (const chunk of pipe) for (const message of reader.push(chunk)) await answer(message);
+  process.exit(0);
+} catch (error) {
+  console.error(error);
+  process.exit(1);
+}
+
+async function answer(message: Message): Promise<void> {
+  switch (message.type) {
+    case 'start':
+      return reply(0, async () => {
+        engine = await (await engines[message.engine]())(message.spec);
+        await warmUp(engine, message.spec);
+        return { type: 'ready', info: engine.info };
+      });
+    case 'run':
+      return reply(message.id, async () => {
+        if (!engine) throw new Error('a run before the start');
+        return { type: 'result', id: message.id, ...(await engine.run(message.pixels, message.n)) };
+      });
+    case 'close':
+      await engine?.close();
+      pipe.end();
+      return;
+    default:
+      throw new Error(`a server does not send ${message.type}`);
+  }
+}
+
+async function reply(id: number, work: () => Promise<Message>): Promise<void> {
+  let answered: Message;
+  try {
+    answered = await work();
+  } catch (error) {
+    answered = { type: 'failure', id, message: error instanceof Error ? error.message : String(error) };
+  }
+  writeMessage(pipe, answered);
+}
+
+/** The first run of each size takes the memory that later runs use again. */
+async function warmUp(opened: Engine, { inputSize, maxBatchSize }: EngineSpec): Promise<void> {
+  const pixels = new Uint8Array(maxBatchSize * inputSize * inputSize * 3);
+  await opened.run(pixels.subarray(0, inputSize * inputSize * 3), 1);
+  await opened.run(pixels, maxBatchSize);
+}

@@ -1,0 +1,45 @@
+import type { TensorSource } from '../tensor.js';
+import type { Layer } from '../vgg/layers.js';
+
+/** All that an engine needs to build its network. Plain data: it crosses into the child process as JSON. */
+export interface EngineSpec {
+  readonly layers: readonly Layer[];
+  /** Side of the square input in pixels. */
+  readonly inputSize: number;
+  readonly classes: number;
+  /** Per channel, on the 0..1 scale, as torchvision's presets give them. The engine normalises; callers send bytes. */
+  readonly mean: readonly [number, number, number];
+  readonly std: readonly [number, number, number];
+  /** Every parameter and running statistic of `layers`, by torch's name. */
+  readonly tensors: readonly TensorSource[];
+  readonly maxBatchSize: number;
+  readonly threads: number;
+}
+
+export type EngineName = 'onnxruntime';
+export interface EngineInfo {
+  readonly engine: EngineName;
+  readonly version: string;
+  readonly device: 'cpu';
+  readonly precision: 'fp32';
+  readonly threads: number;
+}
+
+export interface EngineResult {
+  /** [n, classes], row-major. The caller owns it. */
+  readonly logits: Float32Array;
+  /** Inside the engine alone, without the way there and back. */
+  readonly computeMs: number;
+}
+
+/**
+ * Pixels in, logits out. One run at a time: the caller waits for a result before it sends the next batch.
+ * `run` only reads `pixels`, and only until its promise settles. A run may be repeated: it has no side effect.
+ */
+export interface Engine {
+  readonly info: EngineInfo;
+  /** @param pixels [n, inputSize, inputSize, 3] RGB, 1 <= n <= maxBatchSize. Throws ServiceError `engine_failed`, `shutting_down`. */
+  run(pixels: Uint8Array, n: number): Promise<EngineResult>;
+  /** A run in flight is answered first. Later runs throw. */
+  close(): Promise<void>;
+}

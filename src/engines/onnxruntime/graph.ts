@@ -1,0 +1,130 @@
+import { elementCount, type TensorSource } from '../../tensor.js';
+import { averagingMatrix } from '../../vgg/adaptive-pool.js';
+import { type Layer, unknownLayer } from '../../vgg/layers.js';
+import { outputShapes, stateDict } from '../../vgg/network.js';
+import type { EngineSpec } from '../engine.js';
+import { GraphWriter } from './onnx.js';
+
+/** The names and shapes of the graph's ends: uint8 [n, size, size, 3] in, float32 [n, classes] out. */
+export const inputName = 'pixels';
+export const outputName = 'logits';
+
+/**
+ * The network as the bytes of an ONNX ModelProto, normalisation included. The weights stay in their files: the `path`
+ * of each tensor is written as it is, and ONNX wants it relative to a folder that the session names.
+ * @throws RangeError when a tensor is missing or does not fit the network, or the input is too small
+ */
+export function onnxModel(
+  spec: Pick<EngineSpec, 'layers' | 'inputSize' | 'classes' | 'mean' | 'std' | 'tensors'>,
+): Buffer {
+  const graph = new GraphWriter();
+  for (const tensor of weightsOf(spec)) graph.external(tensor);
+
+  let value = normalised(graph, spec.mean, spec.std);
+  let shape: readonly number[] = [3, spec.inputSize, spec.inputSize];
+  for (const { layer, shape: outputShape } of outputShapes(spec, spec.inputSize)) {
+    value = addLayer(graph, layer, value, shape);
+    shape = outputShape;
+  }
+  graph.node(outputName, 'Identity', [value]);
+
+  const { inputSize, classes } = spec;
+  return graph.model(
+    [{ name: inputName, type: 'uint8', shape: ['n', inputSize, inputSize, 3] }],
+    [{ name: outputName, type: 'float32', shape: ['n', classes] }],
+  );
+}
+
+/** The tensors that the layers read: of all that a checkpoint holds, all but batch norm's counter. */
+function weightsOf(spec: Pick<EngineSpec, 'layers' | 'tensors'>): TensorSource[] {
+  const sources = new Map(spec.tensors.map((tensor) => [tensor.name, tensor]));
+  return stateDict(spec)
+    .filter(({ dtype }) => dtype === 'float32')
+    .map(({ name, shape }) => {
+      const source = sources.get(name);
+      if (!source) throw new RangeError(`The tensor ${name} is missing; the network needs it as [${shape}].`);
+      if (String(source.shape) !== String(shape) || source.byteLength !== elementCount(shape) * 4) {
+        const seen = `[${source.shape}] in ${source.byteLength} bytes`;
+        throw new RangeError(`The tensor ${name} is ${seen}; the network needs it as float32 [${shape}].`);
+      }
+      return source;
+    });
+}
+
+/** Bytes to [n, 3, size, size]: torchvision's convert_image_dtype and normalize, in their order and in float32. */
+function normalised(graph: GraphWriter, mean: readonly number[], std: readonly number[]): string {
+  const bytes = graph.node('bytes', 'Cast', [inputName], { to: { int: 1 } });
+  const scaled = graph.node('scaled', 'Div', [bytes, graph.constant('white', [1], [255])]);
+  const centred = graph.node('centred', 'Sub', [scaled, graph.constant('mean', [3], mean)]);
+  const normal = graph.node('normal', 'Div', [centred, graph.constant('std', [3], std)]);
+  return graph.node('channels_first', 'Transpose', [normal], { perm: { ints: [0, 3, 1, 2] } });
+}
+
+/** @returns the value that the layer puts out, given the value that goes in and its shape without the batch */
+function addLayer(graph: GraphWriter, layer: Layer, input: string, inputShape: readonly number[]): string {
+  const { name } = layer;
+  const parameter = (parameterName: string) => `${name}.${parameterName}`;
+  switch (layer.kind) {
+    case 'conv':
+      return graph.node(name, 'Conv', [input, parameter('weight'), parameter('bias')], {
+        pads: { ints: new Array(4).fill(layer.padding) },
+      });
+    case 'batchnorm':
+      return graph.node(
+        name,
+        'BatchNormalization',
+        [input, ...['weight', 'bias', 'running_mean', 'running_var'].map(parameter)],
+        { epsilon: { float: layer.eps } },
+      );
+    case 'relu':
+      return graph.node(name, 'Relu', [input]);
+    case 'lrn':
+      return graph.node(name, 'LRN', [input], {
+        size: { int: layer.size },
+        alpha: { float: layer.alpha },
+        beta: { float: layer.beta },
+        bias: { float: layer.k },
+      });
+    case 'maxpool':
+      return graph.node(name, 'MaxPool', [input], { kernel_shape: { ints: [2, 2] }, strides: { ints: [2, 2] } });
+    case 'avgpool':
+      return addAdaptivePool(graph, name, input, inputShape, layer.output);
+    case 'flatten':
+      return graph.node(name, 'Flatten', [input], { axis: { int: 1 } });
+    case 'linear':
+      return graph.node(name, 'Gemm', [input, parameter('weight'), parameter('bias')], { transB: { int: 1 } });
+    case 'dropout':
+      return input;
+    default:
+      return unknownLayer(layer);
+  }
+}
+
+/** Adaptive average pooling; where the output does not divide the input, as rows @ x @ columns with constant matrices. */
+function addAdaptivePool(
+  graph: GraphWriter,
+  name: string,
+  input: string,
+  [, height = 0, width = 0]: readonly number[],
+  [rows, columns]: readonly [number, number],
+): string {
+  if (height === rows && width === columns) return input;
+  if (height % rows === 0 && width % columns === 0) {
+    const window = { ints: [height / rows, width / columns] };
+    return graph.node(name, 'AveragePool', [input], { kernel_shape: window, strides: window });
+  }
+  const averageRows = graph.constant(`${name}.rows`, [rows, height], averagingMatrix(height, rows));
+  const averageColumns = graph.constant(
+    `${name}.columns`,
+    [width, columns],
+    transposed(averagingMatrix(width, columns), columns, width),
+  );
+  return graph.node(name, 'MatMul', [
+    graph.node(`${name}.rows_averaged`, 'MatMul', [averageRows, input]),
+    averageColumns,
+  ]);
+}
+
+function transposed(matrix: Float32Array, rows: number, columns: number): Float32Array {
+  return matrix.map((_, index) => matrix[(index % rows) * columns + Math.floor(index / rows)] ?? 0);
+}

@@ -1,0 +1,295 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { after, describe, mock, test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { type EngineProcess, type EngineProcessOptions, startEngine } from '../../src/engines/process.js';
+import { ServiceError } from '../../src/errors.js';
+import { randomPixels, tinySpec } from './test-networks.js';
+
+const folder = mkdtempSync(join(tmpdir(), 'vgg-serve-process-'));
+after(() => rmSync(folder, { recursive: true }));
+const spec = tinySpec(folder);
+const pixels = randomPixels(2, spec.inputSize);
+
+const program = (name: string) => new URL(`./programs/${name}.js`, import.meta.url);
+
+/** Closes the engine whatever happens; `restarts` are the reasons so far. */
+async function withEngine(
+  options: EngineProcessOptions,
+  work: (engine: EngineProcess, restarts: readonly string[]) => Promise<void>,
+): Promise<void> {
+  const restarts: string[] = [];
+  const engine = await startEngine(spec, { ...options, onRestart: (reason) => restarts.push(reason) });
+  try {
+    await work(engine, restarts);
+  } finally {
+    await engine.close();
+  }
+}
+
+function signalEngine(engine: EngineProcess, signal: NodeJS.Signals): void {
+  process.kill(engine.pid ?? Number.NaN, signal);
+}
+
+function serviceError(code: string, cause?: RegExp): (error: unknown) => boolean {
+  return (error) => {
+    assert.ok(error instanceof ServiceError, String(error));
+    assert.equal(error.code, code);
+    if (cause) assert.match((error.cause as Error).message, cause);
+    return true;
+  };
+}
+
+/** Waits, as long as the runner allows, for a process to be gone; one that nobody has reaped yet counts as gone. */
+async function untilGone(pid: number): Promise<void> {
+  while (isRunning(pid)) await delay(10);
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+  } catch {
+    return false;
+  }
+  if (process.platform !== 'linux') return true;
+  try {
+    return !readFileSync(`/proc/${pid}/stat`, 'utf8').includes(') Z ');
+  } catch {
+    return false;
+  }
+}
+
+describe('EngineProcess.run(): when the process', () => {
+  test('is killed in the middle, another one answers', async () => {
+    await withEngine({}, async (engine, restarts) => {
+      const { logits } = await engine.run(pixels, 2);
+      const { pid } = engine;
+      signalEngine(engine, 'SIGSTOP'); // so that the run is certainly not over when the kill comes
+      const answer = engine.run(pixels, 2);
+      await new Promise(setImmediate);
+      signalEngine(engine, 'SIGKILL');
+      assert.deepEqual((await answer).logits, logits);
+      assert.notEqual(engine.pid, pid);
+      assert.deepEqual(restarts, ['killed by SIGKILL']);
+    });
+  });
+
+  test('is killed between two runs, the next one finds another', async () => {
+    await withEngine({}, async (engine, restarts) => {
+      const { pid } = engine;
+      signalEngine(engine, 'SIGKILL');
+      await untilGone(pid as number);
+      while (restarts.length === 0) await delay(1);
+      await engine.run(pixels, 2);
+      assert.notEqual(engine.pid, pid);
+      assert.deepEqual(restarts, ['killed by SIGKILL']);
+    });
+  });
+
+  test('hangs, it is killed after runTimeoutMs and another one answers', async () => {
+    await withEngine({ runTimeoutMs: 60_000 }, async (engine, restarts) => {
+      signalEngine(engine, 'SIGSTOP');
+      mock.timers.enable({ apis: ['setTimeout'] });
+      try {
+        const answer = engine.run(pixels, 2);
+        await new Promise(setImmediate);
+        mock.timers.tick(60_000);
+        await answer;
+      } finally {
+        mock.timers.reset();
+      }
+      assert.deepEqual(restarts, ['no answer to run within 60000 ms']);
+    });
+  });
+
+  test('dies twice with one batch, it rejects with engine_failed, and the next batch gets a fresh process', async () => {
+    await withEngine({ program: program('dies-in-run') }, async (engine, restarts) => {
+      await assert.rejects(engine.run(pixels, 2), serviceError('engine_failed', /killed by SIGKILL/));
+      assert.equal(restarts.length, 2);
+      await assert.rejects(engine.run(pixels, 2), serviceError('engine_failed', /killed by SIGKILL/));
+      assert.equal(restarts.length, 4);
+    });
+  });
+
+  test('answers with a failure, it rejects with engine_failed and keeps the process', async () => {
+    await withEngine({ program: program('fails-in-run') }, async (engine, restarts) => {
+      const { pid } = engine;
+      await assert.rejects(engine.run(pixels, 2), serviceError('engine_failed', /^out of memory$/));
+      assert.equal(engine.pid, pid);
+      assert.deepEqual(restarts, []);
+    });
+  });
+
+  for (const [name, reason] of [
+    ['answers-another-run', /broke the protocol: result in answer to run 1/],
+    ['answers-too-little', /broke the protocol: result in answer to run 1/],
+    ['writes-text-to-the-pipe', /broke the protocol: a frame of the unknown type/],
+  ] as const) {
+    test(`${name.replaceAll('-', ' ')}, it is killed`, async () => {
+      await withEngine({ program: program(name) }, async (engine, restarts) => {
+        const pid = engine.pid as number;
+        await assert.rejects(engine.run(pixels, 2), serviceError('engine_failed', reason));
+        assert.match(restarts[0] ?? '', reason);
+        assert.equal(restarts.length, 2);
+        await untilGone(pid);
+      });
+    });
+  }
+
+  test('speaks unasked, it is killed', async () => {
+    await withEngine({ program: program('speaks-unasked') }, async (engine, restarts) => {
+      await engine.run(pixels, 2);
+      while (restarts.length === 0) await delay(1);
+      assert.deepEqual(restarts, ['broke the protocol: result without a question']);
+    });
+  });
+
+  test('cannot be started again, it rejects with engine_failed until it can', async () => {
+    const moved = join(folder, 'moved');
+    const ownFolder = mkdtempSync(join(folder, 'own-'));
+    const engine = await startEngine(tinySpec(ownFolder));
+    try {
+      const { logits } = await engine.run(pixels, 2);
+      renameSync(ownFolder, moved);
+      signalEngine(engine, 'SIGKILL');
+      await assert.rejects(engine.run(pixels, 2), serviceError('engine_failed', /The weights cannot be read: ENOENT/));
+      renameSync(moved, ownFolder);
+      assert.deepEqual((await engine.run(pixels, 2)).logits, logits);
+    } finally {
+      await engine.close();
+    }
+  });
+
+  test('is sent SIGINT, SIGTERM and SIGHUP, it goes on', async () => {
+    await withEngine({}, async (engine, restarts) => {
+      for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) signalEngine(engine, signal);
+      await engine.run(pixels, 2);
+      assert.deepEqual(restarts, []);
+    });
+  });
+});
+
+test('EngineProcess.run() of pixels that are not n pictures throws RangeError and asks nothing', async () => {
+  await withEngine({}, async (engine, restarts) => {
+    const pictureBytes = spec.inputSize ** 2 * 3;
+    const tooMany = spec.maxBatchSize + 1;
+    await assert.rejects(engine.run(pixels, 1), RangeError);
+    await assert.rejects(engine.run(new Uint8Array(0), 0), RangeError);
+    await assert.rejects(engine.run(new Uint8Array(tooMany * pictureBytes), tooMany), RangeError);
+    assert.deepEqual(restarts, []);
+  });
+});
+
+describe('startEngine(): when the process', () => {
+  test('ends at once, it rejects with the exit code, and log has had every line', async () => {
+    const lines: string[] = [];
+    await assert.rejects(
+      startEngine(spec, { program: program('ends-at-start'), log: (line) => lines.push(line) }),
+      /exited with code 3/,
+    );
+    assert.deepEqual(lines.sort(), ['complained', 'printed', 'twice']);
+  });
+
+  test('is not ready within startTimeoutMs, it rejects', async () => {
+    await assert.rejects(
+      startEngine(spec, { program: program('never-ready'), startTimeoutMs: 1 }),
+      /no answer to start within 1 ms/,
+    );
+  });
+
+  test('cannot be made at all, it rejects with the reason of the system', async () => {
+    const { execPath } = process;
+    process.execPath = join(folder, 'no-node');
+    try {
+      await assert.rejects(startEngine(spec), /ENOENT/);
+    } finally {
+      process.execPath = execPath;
+    }
+  });
+});
+
+describe('EngineProcess.close()', () => {
+  test('during a run lets it end, and then the process', async () => {
+    const engine = await startEngine(spec);
+    const pid = engine.pid as number;
+    const { logits } = await engine.run(pixels, 2);
+    const answer = engine.run(pixels, 2);
+    const closed = engine.close();
+    assert.deepEqual((await answer).logits, logits);
+    await closed;
+    assert.equal(isRunning(pid), false);
+  });
+
+  test('during a run that does not end kills after graceMs; the run rejects with shutting_down', async () => {
+    const engine = await startEngine(spec, { graceMs: 1 });
+    const pid = engine.pid as number;
+    signalEngine(engine, 'SIGSTOP');
+    const answer = assert.rejects(engine.run(pixels, 2), serviceError('shutting_down'));
+    await engine.close();
+    await answer;
+    assert.equal(isRunning(pid), false);
+  });
+
+  test('after the process has died ends what was started in its place', async () => {
+    const restarted: string[] = [];
+    const engine = await startEngine(spec, { onRestart: (reason) => restarted.push(reason) });
+    signalEngine(engine, 'SIGKILL');
+    while (restarted.length === 0) await delay(1);
+    await engine.close();
+    assert.equal(isRunning(engine.pid as number), false);
+  });
+
+  test('while another process is being started kills it', async () => {
+    const restarts: string[] = [];
+    const engine = await startEngine(tinySpec(mkdtempSync(join(folder, 'own-'))), {
+      program: program('ready-once'),
+      onRestart: (reason) => restarts.push(reason),
+    });
+    signalEngine(engine, 'SIGKILL');
+    while (restarts.length === 0) await delay(1);
+    await engine.close();
+    assert.deepEqual(restarts, ['killed by SIGKILL']);
+  });
+
+  test('while a restart waits does not wait for it', async () => {
+    const engine = await startEngine(spec, { program: program('dies-in-run') });
+    await assert.rejects(engine.run(pixels, 2));
+    await engine.close();
+  });
+
+  test('makes later runs reject with shutting_down, and may be called again', async () => {
+    const engine = await startEngine(spec);
+    await engine.close();
+    await assert.rejects(engine.run(pixels, 2), serviceError('shutting_down'));
+    await engine.close();
+  });
+});
+
+test('the process ends when the program that started it is killed', async () => {
+  const starter = spawn(process.execPath, [fileURLToPath(program('starts-engine')), JSON.stringify(spec)], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const [line] = await once(createInterface(starter.stdout), 'line');
+  const pid = Number(line);
+  assert.equal(isRunning(pid), true);
+  starter.kill('SIGKILL');
+  await untilGone(pid);
+});
+
+test('the process leaves nothing in the home and temporary folders, where ONNX Runtime keeps its usage data', async () => {
+  const home = mkdtempSync(join(folder, 'home-'));
+  const starter = spawn(process.execPath, [fileURLToPath(program('starts-engine')), JSON.stringify(spec)], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+    env: { HOME: home, XDG_CACHE_HOME: home, TMPDIR: home },
+  });
+  const [line] = await once(createInterface(starter.stdout), 'line');
+  starter.kill('SIGKILL');
+  await untilGone(Number(line));
+  assert.deepEqual(readdirSync(home), []);
+});

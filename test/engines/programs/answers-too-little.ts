@@ -1,0 +1,6 @@
+import { writeMessage } from '../../../src/engines/protocol.js';
+import { serveFakeEngine } from './fake-engine.js';
+
+serveFakeEngine(({ id, n }, pipe) =>
+  writeMessage(pipe, { type: 'result', id, computeMs: 1, logits: new Float32Array(n * 3 - 1) }),
+);

@@ -1,0 +1,3 @@
+console.log('printed');
+console.error('complained\ntwice');
+process.exitCode = 3;

@@ -1,0 +1,6 @@
+import { serveFakeEngine } from './fake-engine.js';
+
+serveFakeEngine(
+  () => {},
+  () => {},
+);
