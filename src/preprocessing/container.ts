@@ -1,0 +1,13 @@
+import type { Format } from './formats.js';
+
+/** What a file says of its picture before the pixels begin. */
+export interface Header {
+  readonly format: Format;
+  readonly width: number;
+  readonly height: number;
+  /** Four ink channels, of a JPEG. Every other picture decodes to RGB. */
+  readonly cmyk: boolean;
+}
+
+/** Whether all of the picture is there, by the file's own structure alone. */
+export type Ending = 'whole' | 'cut' | 'corrupt';
