@@ -1,0 +1,375 @@
+import { homedir } from 'node:os';
+import { isAbsolute, join } from 'node:path';
+import { availableCpus } from './cpus.js';
+import { nearest } from './nearest.js';
+import { boolean, byteSize, int32Max, integer, type Kind, oneOf, text } from './option-kinds.js';
+
+/** The verbs of the command, with what each takes besides options. */
+export const verbs = {
+  serve: {
+    summary: 'Answers over HTTP. This is what vgg-serve does without a verb.',
+    operands: { name: '', min: 0, max: 0 },
+    notes:
+      'A request that names no model goes to the first. SIGTERM and SIGINT end the server: requests in flight are still answered.',
+  },
+  classify: {
+    summary: 'Says what is in each picture.',
+    operands: { name: 'FILE...', min: 1, max: Number.POSITIVE_INFINITY },
+    notes: 'A file that cannot be read or is refused is named on stderr; the others are still done.',
+  },
+  eval: {
+    summary: 'Counts how often the model is right on a folder of pictures.',
+    operands: { name: 'DIR', min: 1, max: 1 },
+    notes:
+      "DIR holds a folder per class. A folder is named by its category with each '/' written as '_' (T-shirt_top), or by " +
+      'its index. Pictures are found at any depth, by the file endings that torchvision goes by. Pictures that are refused ' +
+      'are named on stderr and not counted.',
+  },
+  preprocess: {
+    summary: 'Writes what the model would see of each picture.',
+    operands: { name: 'FILE...', min: 1, max: Number.POSITIVE_INFINITY },
+    notes:
+      'Each FILE becomes DIR/<name of the file>.<resize>-<crop>.u8: crop x crop x 3 bytes, RGB, row by row. A line with ' +
+      'the SHA-256 of those bytes and the name of FILE is printed, or "error:<code>" in place of the hash when the picture ' +
+      'is refused; the others are still done.',
+  },
+} as const;
+
+export type Verb = keyof typeof verbs;
+
+const everywhere = ['serve', 'classify', 'eval', 'preprocess'] as const satisfies Verb[];
+const withEngine = ['serve', 'classify', 'eval'] as const satisfies Verb[];
+
+/**
+ * Every option. The rest follows from a row: its flag (`maxWaitMs` is `--max-wait-ms`), its environment variable
+ * (`VGG_SERVE_MAX_WAIT_MS`, unless the row names another or has none), its field on `Config`, and its help.
+ */
+export const options = {
+  model: {
+    kind: text('MODEL'),
+    default: ['fashion-vgg'],
+    verbs: everywhere,
+    repeatable: ['serve'],
+    help: 'The name of an embedded model, or the path of a manifest or of a folder that holds a manifest.json.',
+  },
+  // Not VGG_SERVE_PORT: Kubernetes sets that one to "tcp://..." in every pod beside a service called vgg-serve.
+  host: {
+    kind: text('ADDRESS'),
+    default: '127.0.0.1',
+    verbs: ['serve'],
+    env: 'HOST',
+    help: 'The address to listen on.',
+  },
+  port: {
+    kind: integer('PORT', 0, 65_535),
+    default: 8080,
+    verbs: ['serve'],
+    env: 'PORT',
+    help: 'The port to listen on; 0 takes a free one.',
+  },
+  topK: {
+    kind: integer('K', 1, 1_000_000),
+    default: 5,
+    verbs: ['serve', 'classify'],
+    help: 'How many labels an answer holds, the likeliest first; more than there are classes means all.',
+  },
+  maxBatchSize: {
+    kind: integer('N', 1, 1024),
+    default: 16,
+    verbs: withEngine,
+    help: 'The largest number of pictures in one run of the engine.',
+  },
+  maxWaitMs: {
+    kind: integer('MS', 0, int32Max),
+    default: 0,
+    verbs: ['serve'],
+    help: 'How long an idle engine waits for a batch to fill.',
+  },
+  maxQueue: {
+    kind: integer('N', 1, 1_000_000),
+    default: 256,
+    verbs: ['serve'],
+    help: 'How many pictures may wait for a model; further ones are answered with 503.',
+  },
+  maxPictures: {
+    kind: integer('N', 1, 10_000),
+    default: 16,
+    verbs: ['serve'],
+    help: 'The largest number of pictures in one request.',
+  },
+  maxRequestBytes: {
+    kind: byteSize('SIZE'),
+    default: 64e6,
+    verbs: ['serve'],
+    help: 'The largest body of a request.',
+  },
+  maxPictureBytes: {
+    kind: byteSize('SIZE'),
+    default: 20e6,
+    verbs: everywhere,
+    help: 'The largest encoded picture.',
+  },
+  maxPixels: {
+    kind: integer('N', 1, int32Max),
+    default: 50e6,
+    verbs: everywhere,
+    help: 'The largest picture, width times height.',
+  },
+  maxAspect: {
+    kind: integer('N', 1, 1_000_000),
+    default: 1000,
+    verbs: everywhere,
+    help: 'How many times its short side the long side of a picture may be.',
+  },
+  timeoutMs: {
+    kind: integer('MS', 1, int32Max),
+    default: 30_000,
+    verbs: ['serve'],
+    help: 'The longest that a request may take.',
+  },
+  graceMs: {
+    kind: integer('MS', 0, int32Max),
+    default: 10_000,
+    verbs: ['serve'],
+    help: 'How long requests in flight may still take once the server is told to stop.',
+  },
+  engine: {
+    kind: oneOf('ENGINE', ['auto', 'onnxruntime']),
+    default: 'auto',
+    verbs: withEngine,
+    help: 'What computes the network.',
+  },
+  threads: {
+    kind: integer('N', 1, 1024),
+    default: () => availableCpus(),
+    defaultText: 'the CPUs that this process may use',
+    verbs: withEngine,
+    help: 'Threads of the engine, for each model.',
+  },
+  preprocessThreads: {
+    kind: integer('N', 1, 1024),
+    default: () => availableCpus(),
+    defaultText: 'the CPUs that this process may use',
+    verbs: everywhere,
+    help: 'Threads that resize pictures.',
+  },
+  exifOrientation: {
+    kind: boolean(),
+    default: false,
+    verbs: everywhere,
+    help: 'Turn a photograph as its EXIF header says. torchvision does not.',
+  },
+  cacheDir: {
+    kind: text('DIR'),
+    default: userCacheDir,
+    defaultText: '~/.cache/vgg-serve, or under XDG_CACHE_HOME',
+    verbs: withEngine,
+    help: 'Where weights are kept that had to be converted to float32.',
+  },
+  logLevel: {
+    kind: oneOf('LEVEL', ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']),
+    default: 'info',
+    verbs: ['serve'],
+    help: 'The least severe line that is logged.',
+  },
+  resize: {
+    kind: integer('N', 1, 4096),
+    default: undefined,
+    defaultText: "the model's",
+    verbs: ['preprocess'],
+    env: null,
+    help: 'The short side of the picture after the resize, in pixels.',
+  },
+  crop: {
+    kind: integer('N', 1, 4096),
+    default: undefined,
+    defaultText: "the model's",
+    verbs: ['preprocess'],
+    env: null,
+    help: 'The side of the square that is cut from its centre; beyond the picture it is black.',
+  },
+  out: {
+    kind: text('DIR'),
+    required: true,
+    verbs: ['preprocess'],
+    env: null,
+    help: 'The folder to write to; it is made when it is missing.',
+  },
+  answers: {
+    kind: text('FILE'),
+    default: undefined,
+    defaultText: 'none',
+    verbs: ['eval'],
+    env: null,
+    help: 'Write a line for each picture, sorted by path: path, index of the likeliest class, its probability; tabs between.',
+  },
+  json: {
+    kind: boolean(),
+    default: false,
+    verbs: ['classify', 'eval'],
+    env: null,
+    help: 'Print one JSON object.',
+  },
+} as const satisfies Record<string, Option>;
+
+interface Option<T = unknown> {
+  readonly kind: Kind<T>;
+  /** A list where the option is repeatable. A function is called when neither flag nor variable is there. */
+  readonly default?: T | readonly T[] | ((env: NodeJS.ProcessEnv) => T);
+  /** Stands in help for a default that is not the same everywhere. */
+  readonly defaultText?: string;
+  readonly required?: true;
+  readonly verbs: readonly Verb[];
+  /** The verbs with which it may be given more than once. Its value is then a list with every verb. */
+  readonly repeatable?: readonly Verb[];
+  /** The name of the environment variable where it is not derived; `null`: none, the option is a matter of one call. */
+  readonly env?: string | null;
+  readonly help: string;
+}
+
+type Options = typeof options;
+
+type Value<Row> = Row extends { readonly kind: Kind<infer T> }
+  ? Row extends { readonly repeatable: unknown }
+    ? readonly T[]
+    : Row extends { readonly default: undefined }
+      ? T | undefined
+      : T
+  : never;
+
+/** The frozen values of the options that a verb accepts, or that all of several verbs accept. */
+export type Config<V extends Verb = 'serve'> = {
+  readonly [Key in keyof Options as [V] extends [Options[Key]['verbs'][number]] ? Key : never]: Value<Options[Key]>;
+} & {
+  /** What was given besides options: files, or a folder. */
+  readonly operands: readonly string[];
+};
+
+/** Wrong use of the command: an option, a variable or an operand. The message says which, what was seen and what is allowed. */
+export class UsageError extends Error {
+  override readonly name = 'UsageError';
+}
+
+/** A row of the table with the names that follow from its key. */
+export interface NamedOption extends Option {
+  readonly key: string;
+  readonly flag: string;
+  readonly envName: string | undefined;
+  /** `--no-...` of a boolean that a variable can switch on. */
+  readonly negation: string | undefined;
+}
+
+/** The rows that a verb accepts, in the order of the table. */
+export function optionsOf(verb: Verb): NamedOption[] {
+  const rows: [string, Option][] = Object.entries(options);
+  return rows.filter(([, row]) => row.verbs.includes(verb)).map(([key, row]) => withNames(key, row));
+}
+
+function withNames(key: string, row: Option): NamedOption {
+  const words = key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+  const envName =
+    row.env === undefined ? `VGG_SERVE_${words.replaceAll('-', '_').toUpperCase()}` : (row.env ?? undefined);
+  const negation = row.kind.placeholder === '' && envName !== undefined ? `--no-${words}` : undefined;
+  return { ...row, key, flag: `--${words}`, envName, negation };
+}
+
+/**
+ * Reads a verb's options: a flag goes before its environment variable, and that before the default. An empty variable
+ * counts as none. `--flag value` and `--flag=value` are the same; after `--` all arguments are operands.
+ *
+ * @param argv the arguments after the verb
+ * @throws UsageError
+ */
+export function parseConfig<V extends Verb>(argv: readonly string[], env: NodeJS.ProcessEnv, verb: V): Config<V> {
+  const rows = optionsOf(verb);
+  const { given, operands } = readArguments(argv, rows, verb);
+  const values = rows.map((row) => [row.key, chosenValue(row, given.get(row.key) ?? [], env, verb)]);
+  checkOperands(operands, verb);
+  // The entries are those of the mapped type: each row of the verb gives its key and a value that its kind has parsed.
+  return Object.freeze({ ...Object.fromEntries(values), operands: Object.freeze(operands) }) as Config<V>;
+}
+
+/** Splits arguments into operands and the texts given to each option, by its key. */
+function readArguments(argv: readonly string[], rows: readonly NamedOption[], verb: Verb) {
+  const given = new Map<string, string[]>();
+  const operands: string[] = [];
+  for (let at = 0; at < argv.length; at++) {
+    const argument = argv[at] as string;
+    if (argument === '--') {
+      operands.push(...argv.slice(at + 1));
+      break;
+    }
+    if (!argument.startsWith('-')) {
+      operands.push(argument);
+      continue;
+    }
+    const [flag = '', ...afterEquals] = argument.split('=');
+    const row = rows.find((one) => one.flag === flag || one.negation === flag);
+    if (row === undefined) throw unknownOption(flag, rows, verb);
+    let value = afterEquals.length > 0 ? afterEquals.join('=') : undefined;
+    if (row.kind.placeholder === '') {
+      if (value !== undefined) throw new UsageError(`${flag} takes no value, but was given "${value}"`);
+      value = String(flag === row.flag);
+    } else if (value === undefined) {
+      value = argv[++at];
+      if (value === undefined || value.startsWith('--')) {
+        throw new UsageError(`${flag} is not followed by a value: give ${row.kind.allowed}`);
+      }
+    }
+    given.set(row.key, [...(given.get(row.key) ?? []), value]);
+  }
+  return { given, operands };
+}
+
+function chosenValue(row: NamedOption, byFlag: readonly string[], env: NodeJS.ProcessEnv, verb: Verb): unknown {
+  const isList = row.repeatable !== undefined;
+  const byEnv = (row.envName !== undefined && env[row.envName]) || undefined;
+  if (byFlag.length === 0 && byEnv === undefined) {
+    if (row.required) throw new UsageError(`${row.flag} is missing: ${verb} needs ${row.flag} ${row.kind.placeholder}`);
+    const value = typeof row.default === 'function' ? row.default(env) : row.default;
+    return isList ? Object.freeze(value) : value;
+  }
+
+  const [source, texts] = byFlag.length > 0 ? [row.flag, byFlag] : [row.envName, splitVariable(byEnv ?? '', isList)];
+  if (texts.length > 1 && !row.repeatable?.includes(verb)) {
+    throw new UsageError(`${source} has ${texts.length} values (${texts.join(', ')}), but ${verb} takes one`);
+  }
+  const values = texts.map((text) => {
+    const value = row.kind.parse(text);
+    if (value === undefined) throw new UsageError(`${source}: "${text}" is not allowed: give ${row.kind.allowed}`);
+    return value;
+  });
+  return isList ? Object.freeze(values) : values[0];
+}
+
+function splitVariable(value: string, isList: boolean): string[] {
+  return isList ? value.split(',').map((text) => text.trim()) : [value];
+}
+
+function checkOperands(operands: readonly string[], verb: Verb): void {
+  const { name, min, max } = verbs[verb].operands;
+  if (operands.length < min) throw new UsageError(`${verb} needs ${name}: see "vgg-serve ${verb} --help"`);
+  if (operands.length > max) {
+    const takes = max === 0 ? 'options only' : `one ${name}`;
+    throw new UsageError(`${verb} takes ${takes}, but was given "${operands[max]}": see "vgg-serve ${verb} --help"`);
+  }
+}
+
+function unknownOption(flag: string, rows: readonly NamedOption[], verb: Verb): UsageError {
+  const others = Object.keys(verbs).filter((other) => optionsOf(other as Verb).some((row) => row.flag === flag));
+  const known = rows.flatMap((row) => (row.negation === undefined ? [row.flag] : [row.flag, row.negation]));
+  const near = nearest(flag, known);
+  const hint =
+    others.length > 0
+      ? ` (it is one of ${others.join(', ')})`
+      : near !== undefined
+        ? `: did you mean ${near}?`
+        : `: "vgg-serve ${verb} --help" lists them`;
+  return new UsageError(`${flag} is not an option of ${verb}${hint}`);
+}
+
+/** Where the XDG base directory specification puts a program's cache; it says that a relative path is to be ignored. */
+function userCacheDir(env: NodeJS.ProcessEnv): string {
+  const base = env.XDG_CACHE_HOME;
+  return join(base !== undefined && isAbsolute(base) ? base : join(env.HOME || homedir(), '.cache'), 'vgg-serve');
+}
