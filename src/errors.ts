@@ -25,6 +25,8 @@ export const errorTable = {
   bad_request: { status: 400, title: 'Bad request' },
   not_found: { status: 404, title: 'Not found' },
   method_not_allowed: { status: 405, title: 'Method not allowed' },
+  request_timeout: { status: 408, title: 'Request timeout' },
+  headers_too_large: { status: 431, title: 'Headers too large' },
   client_closed_request: { status: 499, title: 'Client closed the request' },
   // The model.
   unknown_model: { status: 404, title: 'Unknown model' },

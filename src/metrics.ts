@@ -1,0 +1,128 @@
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+
+/** From 0.5 ms, a small picture's decoding, to 30 s, the deadline of a request. */
+const seconds = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
+const powersOfTwo = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024];
+
+/**
+ * Every metric of our own. Units are base units. A label's values come from the configuration or from a table of the
+ * code, never from a client: `model` is the name of a model that exists, or empty where none was found; `route` is the
+ * pattern of a route, or empty where none matched.
+ */
+const table = {
+  requestDuration: {
+    kind: 'histogram',
+    name: 'vgg_serve_request_duration_seconds',
+    help: 'From the arrival of the request until its answer was sent.',
+    labels: ['route', 'model'],
+    buckets: seconds,
+  },
+  decode: {
+    kind: 'histogram',
+    name: 'vgg_serve_decode_seconds',
+    help: 'Decoding, resizing and cropping of one picture, with its wait for a free thread.',
+    labels: ['model'],
+    buckets: seconds,
+  },
+  queueWait: {
+    kind: 'histogram',
+    name: 'vgg_serve_queue_wait_seconds',
+    help: "One picture's wait for the engine.",
+    labels: ['model'],
+    buckets: seconds,
+  },
+  compute: {
+    kind: 'histogram',
+    name: 'vgg_serve_compute_seconds',
+    help: 'One batch inside the engine.',
+    labels: ['model'],
+    buckets: seconds,
+  },
+  batchSize: {
+    kind: 'histogram',
+    name: 'vgg_serve_batch_size',
+    help: 'Pictures in one batch.',
+    labels: ['model'],
+    buckets: powersOfTwo,
+  },
+  requests: {
+    kind: 'counter',
+    name: 'vgg_serve_requests_total',
+    help: 'Requests by the status of their answer; 499 where the client left first.',
+    labels: ['route', 'model', 'status'],
+  },
+  errors: {
+    kind: 'counter',
+    name: 'vgg_serve_errors_total',
+    help: 'Errors by code: those of whole requests, and those of single pictures among several.',
+    labels: ['model', 'code'],
+  },
+  picturesLeft: {
+    kind: 'counter',
+    name: 'vgg_serve_pictures_left_total',
+    help: 'Pictures that were given up in the queue or in the engine, because the client left or their deadline passed.',
+    labels: ['model', 'reason'],
+  },
+  engineRestarts: {
+    kind: 'counter',
+    name: 'vgg_serve_engine_restarts_total',
+    help: 'Engine processes that ended by themselves and were started again.',
+    labels: [],
+  },
+  inFlight: {
+    kind: 'gauge',
+    name: 'vgg_serve_requests_in_flight',
+    help: 'Requests that have arrived and are not answered yet.',
+    labels: [],
+  },
+  queueDepth: {
+    kind: 'gauge',
+    name: 'vgg_serve_queue_depth',
+    help: 'Pictures that wait for the engine.',
+    labels: ['model'],
+  },
+  modelState: {
+    kind: 'gauge',
+    name: 'vgg_serve_model_state',
+    help: '1 for the state that the model is in, 0 for the others.',
+    labels: ['model', 'state'],
+  },
+} as const satisfies Record<string, Row>;
+
+type Row =
+  | { kind: 'counter' | 'gauge'; name: string; help: string; labels: readonly string[] }
+  | { kind: 'histogram'; name: string; help: string; labels: readonly string[]; buckets: readonly number[] };
+
+type MetricOf<R extends Row> = {
+  counter: Counter<R['labels'][number]>;
+  gauge: Gauge<R['labels'][number]>;
+  histogram: Histogram<R['labels'][number]>;
+}[R['kind']];
+
+/** The metrics of the table by their key, and the registry that renders them. */
+export type Metrics = { readonly [Key in keyof typeof table]: MetricOf<(typeof table)[Key]> } & {
+  readonly registry: Registry;
+};
+
+/** On a registry of its own, with Node's default metrics (process_*, nodejs_*). */
+export function createMetrics(): Metrics {
+  const registry = new Registry();
+  collectDefaultMetrics({ register: registry });
+  const metrics = Object.entries<Row>(table).map(([key, row]) => [key, createMetric(row, registry)]);
+  // The entries are those of the mapped type: each row gives its key and the metric of its kind.
+  return { ...(Object.fromEntries(metrics) as Omit<Metrics, 'registry'>), registry };
+}
+
+function createMetric(row: Row, registry: Registry): Counter | Gauge | Histogram {
+  const common = { name: row.name, help: row.help, labelNames: row.labels, registers: [registry] };
+  switch (row.kind) {
+    case 'counter':
+      return new Counter(common);
+    case 'gauge':
+      return new Gauge(common);
+    case 'histogram':
+      return new Histogram({ ...common, buckets: [...row.buckets] });
+    default:
+      return row satisfies never;
+  }
+}

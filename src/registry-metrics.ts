@@ -1,0 +1,20 @@
+import type { Metrics } from './metrics.js';
+import type { ModelState, RegistryObserver } from './model-registry/observer.js';
+
+const states: readonly ModelState[] = ['unloaded', 'loading', 'ready', 'failed'];
+
+/** Turns what the registry tells into metrics. */
+export function registryMetrics(metrics: Metrics): RegistryObserver {
+  return {
+    stateChanged(model, current) {
+      for (const state of states) metrics.modelState.set({ model, state }, state === current ? 1 : 0);
+    },
+    queueDepth: (model, pictures) => metrics.queueDepth.set({ model }, pictures),
+    queueWait: (model, waitMs) => metrics.queueWait.observe({ model }, waitMs / 1000),
+    batch(model, { size, computeMs }) {
+      metrics.batchSize.observe({ model }, size);
+      metrics.compute.observe({ model }, computeMs / 1000);
+    },
+    left: (model, reason) => metrics.picturesLeft.inc({ model, reason }),
+  };
+}

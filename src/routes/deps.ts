@@ -1,0 +1,12 @@
+import type { Config } from '../config.js';
+import type { Metrics } from '../metrics.js';
+import type { ModelRegistry } from '../model-registry/registry.js';
+import type { Preprocessor } from '../preprocessing/preprocessor.js';
+
+/** What the routes work with. */
+export interface RouteDeps {
+  readonly config: Config;
+  readonly registry: ModelRegistry;
+  readonly preprocessor: Preprocessor;
+  readonly metrics: Metrics;
+}

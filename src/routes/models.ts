@@ -1,0 +1,20 @@
+import type { RouteDeps } from './deps.js';
+import type { Route } from './route.js';
+
+export function modelRoutes({ registry }: RouteDeps): Route[] {
+  return [
+    {
+      method: 'GET',
+      url: '/models',
+      summary: 'The models: state, size, accuracy, transforms, engine.',
+      handler: () => ({ models: registry.list() }),
+    },
+    {
+      method: 'GET',
+      url: '/models/:name',
+      summary:
+        'One model, also with its categories, its layers with their shapes, and the network as PyTorch prints it.',
+      handler: ({ params }) => registry.describe((params as { name: string }).name),
+    },
+  ];
+}

@@ -1,0 +1,50 @@
+import type { FastifyRequest } from 'fastify';
+import { ServiceError } from '../errors.js';
+import { emptyBody, readBody, requestTooLarge, tooManyBytes, type Upload, type UploadLimits } from './upload.js';
+import { readJson } from './upload-json.js';
+import { readMultipart } from './upload-multipart.js';
+
+/** By media type, in lower case and without parameters. */
+const bodyKinds = [
+  { type: /^multipart\/form-data$/, read: readMultipart },
+  { type: /^application\/json$/, read: readJson },
+  { type: /^(image\/.+|application\/octet-stream)$/, read: readRaw },
+];
+
+/**
+ * The pictures of a request, whatever the kind of its body: at least 1 and at most `maxPictures`.
+ * @throws ServiceError `empty_body`, `unsupported_media_type`, `request_too_large`, `no_image`, `too_many_images`,
+ *   `image_too_many_bytes`, `bad_json` or `bad_multipart`
+ */
+export async function readUploads(request: FastifyRequest, limits: UploadLimits): Promise<Upload[]> {
+  const length = request.headers['content-length'];
+  if (length === '0' || (length === undefined && request.headers['transfer-encoding'] === undefined)) throw emptyBody();
+  if (Number(length) > limits.maxRequestBytes) throw requestTooLarge(limits);
+
+  const encoding = request.headers['content-encoding'] ?? 'identity';
+  if (encoding !== 'identity') {
+    throw new ServiceError('unsupported_media_type', 'The body is compressed (Content-Encoding). Send it as it is.');
+  }
+  const contentType = request.headers['content-type'] ?? '';
+  const mediaType = (contentType.split(';')[0] as string).trim().toLowerCase();
+  const kind = bodyKinds.find(({ type }) => type.test(mediaType));
+  if (kind === undefined) throw unsupportedMediaType(mediaType);
+  return await kind.read(request, limits);
+}
+
+/** The body as it is: one picture, whose name is not known. */
+async function readRaw({ raw }: FastifyRequest, limits: UploadLimits): Promise<Upload[]> {
+  const tooLarge =
+    limits.maxPictureBytes < limits.maxRequestBytes ? tooManyBytes(limits.maxPictureBytes) : requestTooLarge(limits);
+  const bytes = await readBody(raw, Math.min(limits.maxPictureBytes, limits.maxRequestBytes), tooLarge);
+  return [{ file: null, bytes }];
+}
+
+function unsupportedMediaType(seen: string): ServiceError {
+  const what = seen === '' ? 'The request has no Content-Type.' : `The Content-Type is ${seen.slice(0, 100)}.`;
+  return new ServiceError(
+    'unsupported_media_type',
+    `${what} Send multipart/form-data (curl -F image=@FILE), a picture as it is with image/* or ` +
+      'application/octet-stream (curl --data-binary @FILE -H "Content-Type: image/png"), or application/json.',
+  );
+}

@@ -1,0 +1,57 @@
+import type { IncomingMessage } from 'node:http';
+import type { Config } from '../config.js';
+import { ServiceError } from '../errors.js';
+
+/** One picture of a request, or why it cannot be had while the others can. */
+export type Upload =
+  | { readonly file: string | null; readonly bytes: Uint8Array }
+  | { readonly file: string | null; readonly error: ServiceError };
+
+export type UploadLimits = Pick<Config, 'maxPictures' | 'maxPictureBytes' | 'maxRequestBytes'>;
+
+/**
+ * The whole body. After an error what is left of it still comes in, and is dropped: a client that looks for an answer only
+ * when it has sent everything gets one.
+ * @throws ServiceError `empty_body`, or `tooLarge` as soon as there are more than `maxBytes`
+ */
+export async function readBody(raw: IncomingMessage, maxBytes: number, tooLarge: ServiceError): Promise<Buffer> {
+  if (Number(raw.headers['content-length']) > maxBytes) throw tooLarge;
+  const body = await new Promise<Buffer>((resolve, reject) => {
+    let chunks: Buffer[] = [];
+    let length = 0;
+    raw.on('data', (chunk: Buffer) => {
+      length += chunk.length;
+      if (length <= maxBytes) {
+        chunks.push(chunk);
+      } else {
+        chunks = [];
+        reject(tooLarge);
+      }
+    });
+    raw.on('end', () => resolve(Buffer.concat(chunks)));
+    raw.on('error', reject);
+  });
+  if (body.length === 0) throw emptyBody();
+  return body;
+}
+
+export function tooManyBytes(maxPictureBytes: number): ServiceError {
+  const detail = `The picture has more than the ${maxPictureBytes} bytes allowed. Make it smaller: the network sees little of it.`;
+  return new ServiceError('image_too_many_bytes', detail);
+}
+
+export function requestTooLarge({ maxRequestBytes }: UploadLimits): ServiceError {
+  const detail = `The body has more than the ${maxRequestBytes} bytes allowed. Send smaller pictures, or fewer at once.`;
+  return new ServiceError('request_too_large', detail);
+}
+
+export function tooManyImages({ maxPictures }: UploadLimits): ServiceError {
+  return new ServiceError(
+    'too_many_images',
+    `The request has more than the ${maxPictures} pictures allowed. Send them in several requests.`,
+  );
+}
+
+export function emptyBody(): ServiceError {
+  return new ServiceError('empty_body', 'The body is empty. Send a picture: curl -F image=@FILE .../classify');
+}

@@ -1,0 +1,36 @@
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { png, startService } from './service.js';
+
+const red = await png('#e00000');
+
+test('GET /metrics after requests', async (t) => {
+  const { http } = await startService(t);
+  await http.post('/classify').attach('image', red, 'a.png').attach('image', red, 'b.png');
+  await http.post('/classify?model=invented-by-the-client').attach('image', red, 'a.png');
+  await http.get('/invented-by-the-client');
+  const { status, headers, text } = await http.get('/metrics');
+  assert.equal(status, 200);
+  assert.match(headers['content-type'] ?? '', /^text\/plain; version=0\.0\.4/);
+  for (const line of [
+    'vgg_serve_requests_total{route="/classify",model="colours",status="200"} 1',
+    'vgg_serve_requests_total{route="/classify",model="",status="404"} 1',
+    'vgg_serve_requests_total{route="",model="",status="404"} 1',
+    'vgg_serve_errors_total{model="",code="unknown_model"} 1',
+    'vgg_serve_errors_total{model="",code="not_found"} 1',
+    'vgg_serve_decode_seconds_count{model="colours"} 2',
+    'vgg_serve_queue_wait_seconds_count{model="colours"} 2',
+    'vgg_serve_batch_size_sum{model="colours"} 2',
+    'vgg_serve_request_duration_seconds_count{route="/classify",model="colours"} 1',
+    'vgg_serve_requests_in_flight 1',
+    'vgg_serve_queue_depth{model="colours"} 0',
+    'vgg_serve_model_state{model="colours",state="ready"} 1',
+    'vgg_serve_model_state{model="colours",state="loading"} 0',
+    'vgg_serve_engine_restarts_total 0',
+  ]) {
+    assert.ok(text.includes(`${line}\n`), `${line}\n${text}`);
+  }
+  assert.match(text, /^vgg_serve_compute_seconds_sum\{model="colours"\} 0\.00(15|3)$/m);
+  assert.match(text, /^process_cpu_seconds_total /m);
+  assert.doesNotMatch(text, /invented/);
+});
