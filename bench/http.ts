@@ -20,8 +20,12 @@ const seconds = Number(values.seconds);
 const picture = await readFile(values.picture);
 
 console.log(machineLines(['fastify', 'onnxruntime-node', 'sharp', 'autocannon']));
-console.log(`picture: ${values.picture}, ${picture.length} bytes, raw body, keep-alive, closed loop, ${seconds} s a row\n`);
-console.log('| connections | requests | errors | not 2xx | req/s | p50 ms | p97.5 ms | p99 ms | mean batch | share of pictures in batches > 1 |');
+console.log(
+  `picture: ${values.picture}, ${picture.length} bytes, raw body, keep-alive, closed loop, ${seconds} s a row\n`,
+);
+console.log(
+  '| connections | requests | errors | not 2xx | req/s | p50 ms | p97.5 ms | p99 ms | mean batch | share of pictures in batches > 1 |',
+);
 console.log('|---|---|---|---|---|---|---|---|---|---|');
 
 const service = await startService(['--log-level', 'warn']);

@@ -1,0 +1,119 @@
+/**
+ * What the service adds to its engine: a full-size network at concurrency 1, whole HTTP requests and bare engine runs
+ * in turns, in one run of this program.
+ *
+ *     npm run bench:overhead -- [--rounds 40] [--builder vgg16] [--picture FILE]
+ *
+ * The weights are those of formula-weights.ts. "bare engine" is the time that a second engine process of the same kind,
+ * which is given finished pixels, measures around its own session.run: no pipe, no queue, no HTTP.
+ */
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { availableCpus } from '../src/cpus.js';
+import { startEngine } from '../src/engines/process.js';
+import { type BuilderName, builders } from '../src/vgg/configs.js';
+import { builderOptions, buildNetwork, stateDict } from '../src/vgg/network.js';
+import { readCheckpoint } from '../src/weights/checkpoint.js';
+import { asFloat32 } from '../src/weights/convert.js';
+import { matchStateDict } from '../src/weights/match.js';
+import { writeFormulaWeights } from './formula-weights.js';
+import { machineLines, summarise } from './machine.js';
+import { startService } from './service.js';
+
+const { values } = parseArgs({
+  options: {
+    rounds: { type: 'string', default: '40' },
+    builder: { type: 'string', default: 'vgg16' },
+    picture: { type: 'string', default: 'test/fixtures/images/rocket.jpg' },
+  },
+});
+if (!Object.hasOwn(builders, values.builder)) throw new RangeError(`--builder is one of ${Object.keys(builders)}`);
+const builder = values.builder as BuilderName;
+const transforms = { resize: 256, crop: 224, mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] } as const;
+
+const folder = await mkdtemp(join(tmpdir(), 'vgg-serve-overhead-'));
+try {
+  await run();
+} finally {
+  await rm(folder, { recursive: true });
+}
+
+async function run(): Promise<void> {
+  const network = buildNetwork(builderOptions(builder));
+  const weights = join(folder, `${builder}.safetensors`);
+  await writeFormulaWeights(network, weights);
+  await writeFile(
+    join(folder, 'manifest.json'),
+    JSON.stringify({
+      name: builder,
+      weights: { name: 'FORMULA', file: `${builder}.safetensors` },
+      network: { builder, classes: network.classes },
+      transforms,
+      categories: Array.from({ length: network.classes }, (_, index) => `class ${index}`),
+    }),
+  );
+
+  const checkpoint = await readCheckpoint(weights);
+  const engine = await startEngine({
+    layers: network.layers,
+    inputSize: transforms.crop,
+    classes: network.classes,
+    mean: transforms.mean,
+    std: transforms.std,
+    tensors: await asFloat32(checkpoint, matchStateDict(stateDict(network), checkpoint), folder),
+    maxBatchSize: 16,
+    threads: availableCpus(),
+  });
+  const service = await startService(['--model', folder, '--log-level', 'warn']);
+  try {
+    const picture = await readFile(values.picture);
+    const pixels = new Uint8Array(transforms.crop ** 2 * 3).fill(127);
+    const bare: number[] = [];
+    const whole: number[] = [];
+    const steps: Record<string, number[]> = {};
+    for (let round = -3; round < Number(values.rounds); round++) {
+      const { computeMs } = await engine.run(pixels, 1);
+      const startedAt = performance.now();
+      const timings = await classify(service.url, picture);
+      const wholeMs = performance.now() - startedAt;
+      if (round < 0) continue; // warm-up
+      bare.push(computeMs);
+      whole.push(wholeMs);
+      for (const [step, ms] of Object.entries(timings)) steps[step] = [...(steps[step] ?? []), ms];
+    }
+    report({ 'bare engine': bare, 'whole request (client)': whole, ...steps });
+  } finally {
+    await service.stop();
+    await engine.close();
+  }
+}
+
+async function classify(url: string, picture: Buffer): Promise<Record<string, number>> {
+  const response = await fetch(`${url}/classify`, {
+    method: 'POST',
+    headers: { 'content-type': 'image/jpeg' },
+    body: new Uint8Array(picture),
+  });
+  if (!response.ok) throw new Error(await response.text());
+  return ((await response.json()) as { timings_ms: Record<string, number> }).timings_ms;
+}
+
+function report(rows: Record<string, readonly number[]>): void {
+  console.log(machineLines(['onnxruntime-node', 'fastify', 'sharp']));
+  console.log(`${builder}, fp32, batch 1, concurrency 1, ${values.picture}; ms\n`);
+  console.log('| what | n | min | median | p95 |\n|---|---|---|---|---|');
+  for (const [what, ms] of Object.entries(rows)) {
+    const { n, min, median, p95 } = summarise(ms);
+    console.log(`| ${what} | ${n} | ${min.toFixed(2)} | ${median.toFixed(2)} | ${p95.toFixed(2)} |`);
+  }
+  const bareMs = summarise(rows['bare engine'] ?? []).median;
+  const wholeMs = summarise(rows['whole request (client)'] ?? []).median;
+  const allowedMs = 1.05 * bareMs + 5;
+  console.log(
+    `\nwhole / bare = ${(wholeMs / bareMs).toFixed(3)}; added ${(wholeMs - bareMs).toFixed(2)} ms of ` +
+      `${(allowedMs - bareMs).toFixed(2)} ms allowed (5 % + 5 ms)`,
+  );
+  if (wholeMs > allowedMs) process.exitCode = 1;
+}
