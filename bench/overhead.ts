@@ -7,12 +7,9 @@
  * The weights are those of formula-weights.ts. "bare engine" is the time that a second engine process of the same kind,
  * which is given finished pixels, measures around its own session.run: no pipe, no queue, no HTTP.
  */
-import { once } from 'node:events';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { Agent, type IncomingMessage, request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { text } from 'node:stream/consumers';
 import { parseArgs } from 'node:util';
 import { availableCpus } from '../src/cpus.js';
 import { startEngine } from '../src/engines/process.js';
@@ -22,6 +19,7 @@ import { readCheckpoint } from '../src/weights/checkpoint.js';
 import { asFloat32 } from '../src/weights/convert.js';
 import { matchStateDict } from '../src/weights/match.js';
 import { writeFormulaWeights } from './formula-weights.js';
+import { LeanClient } from './lean-client.js';
 import { machineLines, summarise } from './machine.js';
 import { startService } from './service.js';
 
@@ -36,7 +34,6 @@ if (!Object.hasOwn(builders, values.builder)) throw new RangeError(`--builder is
 const builder = values.builder as BuilderName;
 const transforms = { resize: 256, crop: 224, mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] } as const;
 
-const keptConnection = new Agent({ keepAlive: true, maxSockets: 1 });
 const folder = await mkdtemp(join(tmpdir(), 'vgg-serve-overhead-'));
 try {
   await run();
@@ -71,8 +68,8 @@ async function run(): Promise<void> {
     threads: availableCpus(),
   });
   const service = await startService(['--model', folder, '--log-level', 'warn']);
+  const client = await LeanClient.open(new URL('/classify', service.url), 'image/jpeg', await readFile(values.picture));
   try {
-    const picture = await readFile(values.picture);
     const pixels = new Uint8Array(transforms.crop ** 2 * 3).fill(127);
     const bare: number[] = [];
     const whole: number[] = [];
@@ -80,32 +77,20 @@ async function run(): Promise<void> {
     for (let round = -3; round < Number(values.rounds); round++) {
       const { computeMs } = await engine.run(pixels, 1);
       const startedAt = performance.now();
-      const timings = await classify(service.url, picture);
+      const answer = await client.send();
       const wholeMs = performance.now() - startedAt;
       if (round < 0) continue; // warm-up
       bare.push(computeMs);
       whole.push(wholeMs);
-      for (const [step, ms] of Object.entries(timings)) steps[step] = [...(steps[step] ?? []), ms];
+      const { timings_ms } = JSON.parse(answer.toString()) as { timings_ms: Record<string, number> };
+      for (const [step, ms] of Object.entries(timings_ms)) steps[step] = [...(steps[step] ?? []), ms];
     }
     report({ 'bare engine': bare, 'whole request (client)': whole, ...steps });
   } finally {
+    client.close();
     await service.stop();
     await engine.close();
   }
-}
-
-/** By node:http over one kept connection: fetch() would add milliseconds of its own to a body of 100 kB. */
-async function classify(url: string, picture: Buffer): Promise<Record<string, number>> {
-  const outgoing = request(`${url}/classify`, {
-    agent: keptConnection,
-    method: 'POST',
-    headers: { 'content-type': 'image/jpeg', 'content-length': picture.length },
-  });
-  outgoing.end(picture);
-  const [response] = (await once(outgoing, 'response')) as [IncomingMessage];
-  const answer = await text(response);
-  if (response.statusCode !== 200) throw new Error(answer);
-  return (JSON.parse(answer) as { timings_ms: Record<string, number> }).timings_ms;
 }
 
 function report(rows: Record<string, readonly number[]>): void {

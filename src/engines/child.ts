@@ -1,10 +1,13 @@
 /**
  * The program of an engine's process: one network, and one pipe to the server (file descriptor 3). It ends when the
  * pipe does, so it never outlives the server.
+ *
+ * It reads and writes without the event loop: there is one question at a time and nothing else to do until it comes,
+ * and a stream would cut a picture of 224 x 224 into pieces that each go round the loop.
  */
-import { Socket } from 'node:net';
+import { readSync, writeSync } from 'node:fs';
 import type { Engine, EngineName, EngineSpec } from './engine.js';
-import { type Message, MessageReader, writeMessage } from './protocol.js';
+import { encodeMessage, type Message, MessageReader } from './protocol.js';
 
 /** The engines, imported only when one is asked for: each brings a large library. */
 const engines: Record<EngineName, () => Promise<(spec: EngineSpec) => Promise<Engine>>> = {
@@ -18,12 +21,15 @@ const maxBodyBytes = 2 ** 30;
 // the last batch is done; then it closes the pipe.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => {});
 
-const pipe = new Socket({ fd: 3, readable: true, writable: true });
+const pipe = 3;
+const chunk = new Uint8Array(1 << 20);
 const reader = new MessageReader(maxBodyBytes);
 let engine: Engine | undefined;
 
 try {
-  for await (const chunk of pipe) for (const message of reader.push(chunk)) await answer(message);
+  for (let bytes = readSync(pipe, chunk); bytes > 0; bytes = readSync(pipe, chunk)) {
+    for (const message of reader.push(chunk.subarray(0, bytes))) await answer(message);
+  }
   process.exit(0);
 } catch (error) {
   console.error(error);
@@ -45,8 +51,8 @@ async function answer(message: Message): Promise<void> {
       });
     case 'close':
       await engine?.close();
-      pipe.end();
-      return;
+      process.exit(0);
+      break;
     default:
       throw new Error(`a server does not send ${message.type}`);
   }
@@ -59,7 +65,9 @@ async function reply(id: number, work: () => Promise<Message>): Promise<void> {
   } catch (error) {
     answered = { type: 'failure', id, message: error instanceof Error ? error.message : String(error) };
   }
-  writeMessage(pipe, answered);
+  for (const part of encodeMessage(answered)) {
+    for (let sent = 0; sent < part.byteLength; ) sent += writeSync(pipe, part, sent);
+  }
 }
 
 /** The first run of each size takes the memory that later runs use again. */

@@ -39,13 +39,18 @@ const failureHeadBytes = 4;
 
 /** Writes one frame. Pixels and logits are handed to the stream as they are: they must not change until it has sent them. */
 export function writeMessage(stream: Writable, message: Message): void {
+  stream.cork();
+  for (const part of encodeMessage(message)) stream.write(part);
+  stream.uncork();
+}
+
+/** One frame in pieces, without a copy of pixels or logits. */
+export function encodeMessage(message: Message): Uint8Array[] {
   const body = encodeBody(message);
   const header = Buffer.alloc(headerBytes);
   header.writeUInt32LE(body.reduce((total, part) => total + part.byteLength, 0));
   header.writeUInt32LE(frameTypes.indexOf(message.type), 4);
-  stream.cork();
-  for (const part of [header, ...body]) stream.write(part);
-  stream.uncork();
+  return [header, ...body];
 }
 
 function encodeBody(message: Message): Uint8Array[] {
