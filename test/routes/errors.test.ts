@@ -151,7 +151,7 @@ for (const [code, provoke] of Object.entries(provocations) as [ErrorCode, (t: Te
 
 test('docs/errors.md has one row for each code, with its status', async () => {
   const text = await readFile(new URL('../../../docs/errors.md', import.meta.url), 'utf8');
-  const rows = [...text.matchAll(/^\| `(\w+)` \| (\d+) \|/gm)].map(([, code, status]) => [code, Number(status)]);
+  const rows = [...text.matchAll(/^\| `(\w+)` +\| (\d+) +\|/gm)].map(([, code, status]) => [code, Number(status)]);
   assert.deepEqual(
     rows.sort(),
     Object.entries(errorTable)
