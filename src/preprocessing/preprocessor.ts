@@ -43,26 +43,35 @@ export interface Preprocessor {
  */
 const inlineBytes = 32_768;
 const inlinePixels = 32_768;
+/**
+ * Up to here a picture that has the service to itself is not worth it either: the way takes 0.9 ms of 7 for a
+ * 640 x 427 JPEG (bench/overhead.ts), and the resample holds up the event loop for 2 ms while there is no one to wait.
+ */
+const inlineAlonePixels = 524_288;
 
 export function createPreprocessor(options: PreprocessorOptions): Preprocessor {
   const { threads, limits, exifOrientation, maxPending = Infinity } = options;
   const pool = new WorkerPool<CropJob>(new URL('./worker.js', import.meta.url), threads);
-  let pending = 0;
+  const pending = new Set<Promise<Uint8Array>>();
   let closed = false;
 
   async function preprocess(bytes: Uint8Array, preset: Preset, signal?: AbortSignal): Promise<Uint8Array> {
     if (closed) throw shuttingDown();
     if (signal?.aborted) throw clientClosed();
-    if (pending >= maxPending) throw queueFull(pending);
+    if (pending.size >= maxPending) throw queueFull(pending.size);
     checkBytes(bytes, limits);
     const header = readHeader(bytes);
     checkSize(header, limits);
     const job: CropJob = { bytes, header, preset, exifOrientation };
-    pending++;
+    const isInline = isSmall(job) || (pending.size === 0 && pixelsOf(job) <= inlineAlonePixels);
+    const making = isInline ? makeCrop(job) : pool.run(job, signal);
+    pending.add(making);
     try {
-      return await (isSmall(job) ? makeCrop(job) : pool.run(job, signal));
+      const crop = await making;
+      if (signal?.aborted) throw clientClosed();
+      return crop;
     } finally {
-      pending--;
+      pending.delete(making);
     }
   }
   return {
@@ -70,13 +79,18 @@ export function createPreprocessor(options: PreprocessorOptions): Preprocessor {
     close: async () => {
       closed = true;
       await pool.close();
+      await Promise.allSettled(pending);
     },
   };
 }
 
-/** The pixels that are read and those that are written: what the resample costs. */
-function isSmall({ bytes, header, preset }: CropJob): boolean {
-  return bytes.length <= inlineBytes && header.width * header.height + preset.crop ** 2 <= inlinePixels;
+function isSmall(job: CropJob): boolean {
+  return job.bytes.length <= inlineBytes && pixelsOf(job) <= inlinePixels;
+}
+
+/** Those that are read and those that are written: what the resample costs. */
+function pixelsOf({ header, preset }: CropJob): number {
+  return header.width * header.height + preset.crop ** 2;
 }
 
 function queueFull(pending: number): ServiceError {

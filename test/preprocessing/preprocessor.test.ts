@@ -104,15 +104,16 @@ test('preprocess: each refusal, in threads and out of them', async (t) => {
   assert.equal((await preprocess(picture('rocket.jpg'), preset)).length, 224 * 224 * 3);
 });
 
-test('preprocess: aborted before, and while a thread has it', async (t) => {
+test('preprocess: aborted before, while it is being made here, and while a thread has it', async (t) => {
   const { preprocess } = start(t);
   await assert.rejects(preprocess(picture('rocket.jpg'), preset, AbortSignal.abort()), {
     code: 'client_closed_request',
   });
   const controller = new AbortController();
-  const crop = preprocess(picture('rocket.jpg'), preset, controller.signal);
+  const here = preprocess(picture('rocket.jpg'), preset, controller.signal);
+  const inThread = preprocess(picture('rocket.jpg'), preset, controller.signal);
   controller.abort();
-  await assert.rejects(crop, { code: 'client_closed_request' });
+  await Promise.all([here, inThread].map((crop) => assert.rejects(crop, { code: 'client_closed_request' })));
 });
 
 test('preprocess: one more than maxPending', async (t) => {
@@ -130,10 +131,14 @@ test('preprocess: one more than maxPending', async (t) => {
 
 test('close: what runs is answered, then nothing more is taken', async () => {
   const { preprocess, close } = createPreprocessor({ threads: 1, limits, exifOrientation: false });
-  const crop = preprocess(picture('rocket.jpg'), preset);
+  let made = 0;
+  const count = (crop: Uint8Array) => (made += crop.length === 224 * 224 * 3 ? 1 : 0);
+  const here = preprocess(picture('rocket.jpg'), preset).then(count);
+  const inThread = preprocess(picture('rocket.jpg'), preset).then(count);
   const waiting = assert.rejects(preprocess(picture('rocket.jpg'), preset), { code: 'shutting_down' });
   await Promise.all([close(), close()]);
-  assert.equal((await crop).length, 224 * 224 * 3);
+  assert.equal(made, 2);
+  await Promise.all([here, inThread]);
   await waiting;
   await assert.rejects(preprocess(blackPng(9, 9), smallPreset), { code: 'shutting_down' });
 });
