@@ -5,9 +5,10 @@
  *     npm run build && node dist/bench/formula-weights.js vgg16 vgg16.safetensors
  */
 import { pathToFileURL } from 'node:url';
+import { buildArchitecture, builderArchitecture, builderNames } from '../src/model-registry/architecture.js';
+import type { Layered } from '../src/network/layer.js';
+import { stateDict } from '../src/network/state-dict.js';
 import { elementCount } from '../src/tensor.js';
-import { type BuilderName, builders } from '../src/vgg/configs.js';
-import { builderOptions, buildNetwork, type Network, stateDict } from '../src/vgg/network.js';
 import { writeSafetensors } from '../src/weights/safetensors-writer.js';
 
 interface Range {
@@ -25,7 +26,7 @@ const vectors: Readonly<Record<string, Range>> = {
 };
 
 /** Writes a network's weights as a safetensors file, one tensor in memory at a time. VGG-16 takes two seconds. */
-export async function writeFormulaWeights(network: Pick<Network, 'layers'>, path: string): Promise<void> {
+export async function writeFormulaWeights(network: Layered, path: string): Promise<void> {
   const entries = stateDict(network).filter(({ dtype }) => dtype === 'float32');
   await writeSafetensors(
     path,
@@ -66,10 +67,11 @@ function fnv1a(text: string): number {
 }
 
 async function main([builder = '', path = '']: readonly string[]): Promise<void> {
-  if (!Object.hasOwn(builders, builder) || path === '') {
-    throw new RangeError(`usage: node formula-weights.js ${Object.keys(builders).join('|')} FILE.safetensors`);
+  const name = builderNames.find((candidate) => candidate === builder);
+  if (name === undefined || path === '') {
+    throw new RangeError(`usage: node formula-weights.js ${builderNames.join('|')} FILE.safetensors`);
   }
-  await writeFormulaWeights(buildNetwork(builderOptions(builder as BuilderName)), path);
+  await writeFormulaWeights(buildArchitecture(builderArchitecture(name, 1000)), path);
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) await main(process.argv.slice(2));

@@ -41,8 +41,9 @@ async function answer(message: Message): Promise<void> {
     case 'start':
       return reply(0, async () => {
         engine = await (await engines[message.engine]())(message.spec);
+        const startedAt = performance.now();
         await warmUp(engine, message.spec);
-        return { type: 'ready', info: engine.info };
+        return { type: 'ready', info: { ...engine.info, warmUpMs: performance.now() - startedAt } };
       });
     case 'run':
       return reply(message.id, async () => {

@@ -1,5 +1,5 @@
+import type { Layer } from '../network/layer.js';
 import type { TensorSource } from '../tensor.js';
-import type { Layer } from '../vgg/layers.js';
 
 /** All that an engine needs to build its network. Plain data: it crosses into the child process as JSON. */
 export interface EngineSpec {
@@ -14,6 +14,11 @@ export interface EngineSpec {
   readonly tensors: readonly TensorSource[];
   readonly maxBatchSize: number;
   readonly threads: number;
+  /**
+   * Whether the engine may keep a copy of the weights in the order in which it reads them: faster for large batches,
+   * about twice the memory. An engine that has no such choice ignores it.
+   */
+  readonly prepack: boolean;
 }
 
 export type EngineName = 'onnxruntime';
@@ -23,6 +28,8 @@ export interface EngineInfo {
   readonly device: 'cpu';
   readonly precision: 'fp32';
   readonly threads: number;
+  /** How long the first runs took, once the network was read; of the process that was started first. */
+  readonly warmUpMs?: number;
 }
 
 export interface EngineResult {

@@ -19,6 +19,8 @@ export interface EngineProcessOptions {
   readonly log?: (line: string) => void;
   /** Called when the process has died and another one is about to be started. */
   readonly onRestart?: (reason: string) => void;
+  /** Ends the start of the first process; without effect once that is ready. */
+  readonly signal?: AbortSignal;
   /** The program of the process. @default child.js beside this file */
   readonly program?: URL;
 }
@@ -28,11 +30,13 @@ const longestBackoffMs = 5_000;
 /**
  * Starts a network in a process of its own and warms it up. If the process dies, hangs or breaks the protocol, another
  * one is started; the batch that was in it is run once more.
- * @throws Error with the reason of the process when it cannot start: a file that is missing, a network that is refused
+ * @throws Error with the reason of the process when it cannot start: a file that is missing, a network that is refused,
+ *   a start that was aborted
  */
 export async function startEngine(spec: EngineSpec, options: EngineProcessOptions = {}): Promise<EngineProcess> {
   const closing = new AbortController();
-  return new EngineProcess(spec, options, closing, await startChild(spec, options, closing.signal));
+  const { signal = closing.signal } = options;
+  return new EngineProcess(spec, options, closing, await startChild(spec, options, signal));
 }
 
 export type { EngineProcess };

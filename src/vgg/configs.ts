@@ -1,4 +1,4 @@
-import { isSize, largestSize, show } from './sizes.js';
+import { isSize, largestSize, show } from '../network/sizes.js';
 
 /** One item of a cfg list: output channels of a 3x3 convolution, `conv1-N` for a 1x1 one (the paper's notation), max pooling, or local response normalisation. */
 export type CfgItem = number | `conv1-${number}` | 'M' | 'LRN';

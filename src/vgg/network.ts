@@ -1,10 +1,8 @@
+import { inputChannels, type Layer, type Layered } from '../network/layer.js';
+import { checkSize } from '../network/sizes.js';
+import { parameterCount } from '../network/state-dict.js';
 import { type BuilderName, builders, type Cfg, cfgs, parseCfg } from './configs.js';
-import { inputChannels, type Layer, type Layered, makeLayers } from './layers.js';
-import { checkSize } from './sizes.js';
-import { parameterCount } from './state-dict.js';
-
-export { multiplyAdds, outputShapes } from './shapes.js';
-export { parameterCount, stateDict } from './state-dict.js';
+import { makeLayers } from './layers.js';
 
 /** What torchvision's VGG is made of. */
 export interface NetworkOptions {

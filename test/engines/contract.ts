@@ -4,6 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
 import type { Engine, EngineSpec } from '../../src/engines/engine.js';
+import type { Network } from '../../src/model-registry/architecture.js';
+import { buildResNet } from '../../src/resnet/network.js';
 import { buildNetwork, type NetworkOptions } from '../../src/vgg/network.js';
 import { naiveForward } from './naive-forward.js';
 import {
@@ -29,7 +31,7 @@ const containers = [
 ] as const;
 
 const rest = { batchNorm: false, hidden: 16, classes: 7 } as const;
-const ownNetworks: readonly { name: string; inputSize: number; options: NetworkOptions }[] = [
+const ownVggs: readonly { name: string; inputSize: number; options: NetworkOptions }[] = [
   { name: 'A-LRN', inputSize: 64, options: { ...rest, cfg: thinCfg('A-LRN'), pool: [2, 2] } },
   { name: 'C, its 1x1 convolutions', inputSize: 64, options: { ...rest, cfg: thinCfg('C'), pool: [2, 2] } },
   { name: 'batch norm', inputSize: 37, options: { ...rest, cfg: [6, 'M', 9], batchNorm: true, pool: [18, 18] } },
@@ -38,6 +40,21 @@ const ownNetworks: readonly { name: string; inputSize: number; options: NetworkO
   { name: 'a pool larger than its input', inputSize: 11, options: { ...rest, cfg: [6, 'M', 'M'], pool: [7, 5] } },
   { name: 'a pool that divides the height only', inputSize: 24, options: { ...rest, cfg: [6, 'M'], pool: [6, 5] } },
   { name: 'a pool that divides the width only', inputSize: 24, options: { ...rest, cfg: [6, 'M'], pool: [5, 6] } },
+];
+
+/** Two blocks that keep their size, one of them without downsample, and one that halves an even or odd size. */
+const residual = buildResNet({
+  stem: 4,
+  stages: [
+    { blocks: 2, width: 3, stride: 1 },
+    { blocks: 1, width: 5, stride: 2 },
+  ],
+  classes: 7,
+});
+const ownNetworks: readonly { name: string; inputSize: number; network: Network }[] = [
+  ...ownVggs.map(({ options, ...row }) => ({ ...row, network: buildNetwork(options) })),
+  { name: 'residual blocks', inputSize: 32, network: residual },
+  { name: 'residual blocks and odd sizes', inputSize: 35, network: residual },
 ];
 
 /** What every engine must do. */
@@ -70,9 +87,8 @@ export function testEngineContract({ name, tolerance, start }: EngineUnderTest):
   });
 
   describe(`${name}: run() of a network with`, () => {
-    for (const { name: what, inputSize, options } of ownNetworks) {
+    for (const { name: what, inputSize, network } of ownNetworks) {
       test(what, async () => {
-        const network = buildNetwork(options);
         const { weights, tensors } = writeOwnWeights(network, mkdtempSync(join(folder, 'own-')));
         const spec = specOf(network, inputSize, tensors);
         const pixels = randomPixels(1, inputSize);

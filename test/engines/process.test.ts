@@ -10,7 +10,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { type EngineProcess, type EngineProcessOptions, startEngine } from '../../src/engines/process.js';
 import { ServiceError } from '../../src/errors.js';
-import { randomPixels, tinySpec } from './test-networks.js';
+import { randomPixels, relativeError, tinySpec } from './test-networks.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'vgg-serve-process-'));
 after(() => rmSync(folder, { recursive: true }));
@@ -175,6 +175,18 @@ describe('EngineProcess.run(): when the process', () => {
   });
 });
 
+test('EngineProcess.run() with prepacked weights answers the same', async () => {
+  const logitsWith = async (prepack: boolean) => {
+    const engine = await startEngine({ ...spec, prepack });
+    try {
+      return (await engine.run(pixels, 2)).logits;
+    } finally {
+      await engine.close();
+    }
+  };
+  assert.ok(relativeError(await logitsWith(true), [...(await logitsWith(false))]) <= 1e-5);
+});
+
 test('EngineProcess.run() of pixels that are not n pictures throws RangeError and asks nothing', async () => {
   await withEngine({}, async (engine, restarts) => {
     const pictureBytes = spec.inputSize ** 2 * 3;
@@ -201,6 +213,43 @@ describe('startEngine(): when the process', () => {
       startEngine(spec, { program: program('never-ready'), startTimeoutMs: 1 }),
       /no answer to start within 1 ms/,
     );
+  });
+
+  test('is not ready when the signal comes, it rejects and the process is gone', async () => {
+    const abort = new AbortController();
+    const started = startEngine(spec, {
+      program: program('says-its-pid'),
+      signal: abort.signal,
+      log(line) {
+        pid = Number(line);
+        abort.abort();
+      },
+    });
+    let pid = Number.NaN;
+    await assert.rejects(started, /closed while it was starting/);
+    assert.equal(isRunning(pid), false);
+  });
+
+  test('is to be started after the signal, it rejects and starts none', async () => {
+    const reason = new Error('unloaded');
+    const log = () => assert.fail('a process was started');
+    await assert.rejects(
+      startEngine(spec, { program: program('says-its-pid'), log, signal: AbortSignal.abort(reason) }),
+      reason,
+    );
+  });
+
+  test('is ready, the signal does nothing any more', async () => {
+    const abort = new AbortController();
+    await withEngine({ signal: abort.signal }, async (engine, restarts) => {
+      abort.abort();
+      await engine.run(pixels, 2);
+      assert.deepEqual(restarts, []);
+    });
+  });
+
+  test('says how long its first runs took', async () => {
+    await withEngine({}, async ({ info }) => assert.ok((info.warmUpMs ?? 0) > 0));
   });
 
   test('cannot be made at all, it rejects with the reason of the system', async () => {

@@ -14,6 +14,7 @@ const spec: EngineSpec = {
   tensors: [{ name: 'features.1.weight', shape: [4], path: '/ä b.pth', byteOffset: 3e9, byteLength: 16 }],
   maxBatchSize: 2,
   threads: 1,
+  prepack: false,
 };
 const messages: readonly Message[] = [
   { type: 'start', engine: 'onnxruntime', spec },

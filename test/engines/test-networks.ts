@@ -2,9 +2,11 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { EngineSpec } from '../../src/engines/engine.js';
+import type { Network } from '../../src/model-registry/architecture.js';
+import { stateDict } from '../../src/network/state-dict.js';
 import { elementCount, type TensorSource } from '../../src/tensor.js';
 import { type Cfg, type CfgItem, cfgs, conv1Channels } from '../../src/vgg/configs.js';
-import { buildNetwork, type Network, type NetworkOptions, stateDict } from '../../src/vgg/network.js';
+import { buildNetwork, type NetworkOptions } from '../../src/vgg/network.js';
 import { readCheckpoint } from '../../src/weights/checkpoint.js';
 import { matchStateDict } from '../../src/weights/match.js';
 
@@ -63,6 +65,7 @@ export function specOf(network: Network, inputSize: number, tensors: readonly Te
     tensors,
     maxBatchSize: 4,
     threads: 1,
+    prepack: false,
   };
 }
 

@@ -1,4 +1,4 @@
-/** The full-size networks against PyTorch. Takes half a minute, 0.6 GB of disk and 1.5 GB of memory: `npm run test:full`. */
+/** The full-size networks against PyTorch. Takes 20 seconds, 0.6 GB of disk and 1.5 GB of memory: `npm run test:full`. */
 import assert from 'node:assert/strict';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -7,8 +7,8 @@ import { after, describe, test } from 'node:test';
 import { formulaTensor, writeFormulaWeights } from '../../bench/formula-weights.js';
 import { availableCpus } from '../../src/cpus.js';
 import { startEngine } from '../../src/engines/process.js';
-import type { BuilderName } from '../../src/vgg/configs.js';
-import { builderOptions, buildNetwork, stateDict } from '../../src/vgg/network.js';
+import { type BuilderName, buildArchitecture, builderArchitecture } from '../../src/model-registry/architecture.js';
+import { stateDict } from '../../src/network/state-dict.js';
 import { readCheckpoint } from '../../src/weights/checkpoint.js';
 import { matchStateDict } from '../../src/weights/match.js';
 import { relativeError, specOf } from '../engines/test-networks.js';
@@ -32,7 +32,7 @@ after(() => rmSync(folder, { recursive: true }));
 
 for (const { builder, first_values, logits_float64, top1 } of rows) {
   describe(builder, () => {
-    const network = buildNetwork(builderOptions(builder));
+    const network = buildArchitecture(builderArchitecture(builder, 1000));
 
     test('formulaTensor() begins as in PyTorch', () => {
       const shapes = new Map(stateDict(network).map(({ name, shape }) => [name, shape]));

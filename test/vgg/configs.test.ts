@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { type CfgName, parseCfg } from '../../src/vgg/configs.js';
-import { ownCfg } from './own-networks.js';
+import { ownCfg } from '../network/own-networks.js';
 
 /** Table 1 of the paper counts "weight layers"; the three of the classifier are not in the cfg. */
 const weightLayers: Record<CfgName, number> = { A: 11, 'A-LRN': 11, B: 13, C: 16, D: 16, E: 19 };

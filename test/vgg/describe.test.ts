@@ -3,8 +3,8 @@ import { test } from 'node:test';
 import { type BuilderName, builders } from '../../src/vgg/configs.js';
 import { printNetwork } from '../../src/vgg/describe.js';
 import { builderOptions, buildNetwork } from '../../src/vgg/network.js';
-import { allKinds } from './own-networks.js';
-import { printedBy } from './reference.js';
+import { allKinds } from '../network/own-networks.js';
+import { printedBy } from '../network/reference.js';
 
 for (const builder of Object.keys(builders) as BuilderName[]) {
   test(`printNetwork(${builder}) is what print(torchvision.models.${builder}()) shows, byte for byte`, () => {

@@ -3,15 +3,24 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { cfgs } from '../../src/vgg/configs.js';
 import { makeLayers } from '../../src/vgg/layers.js';
-import { ownCfg } from './own-networks.js';
+import { ownCfg } from '../network/own-networks.js';
 
 test('makeLayers(A-LRN) normalises once, after the first ReLU', () => {
   assert.deepEqual(makeLayers(cfgs['A-LRN'], { batchNorm: false }).slice(0, 5), [
-    { kind: 'conv', name: 'features.0', inChannels: 3, outChannels: 64, kernel: 3, padding: 1 },
+    { kind: 'conv', name: 'features.0', inChannels: 3, outChannels: 64, kernel: 3, padding: 1, stride: 1, bias: true },
     { kind: 'relu', name: 'features.1' },
     { kind: 'lrn', name: 'features.2', size: 5, alpha: 0.0005, beta: 0.75, k: 2 },
-    { kind: 'maxpool', name: 'features.3' },
-    { kind: 'conv', name: 'features.4', inChannels: 64, outChannels: 128, kernel: 3, padding: 1 },
+    { kind: 'maxpool', name: 'features.3', kernel: 2, stride: 2, padding: 0 },
+    {
+      kind: 'conv',
+      name: 'features.4',
+      inChannels: 64,
+      outChannels: 128,
+      kernel: 3,
+      padding: 1,
+      stride: 1,
+      bias: true,
+    },
   ]);
   const lrns = makeLayers(cfgs['A-LRN'], { batchNorm: false }).filter(({ kind }) => kind === 'lrn');
   assert.equal(lrns.length, 1);
@@ -22,9 +31,36 @@ test('makeLayers(C) ends each of the last three blocks with an unpadded 1x1 conv
     (layer) => layer.kind === 'conv' && layer.kernel === 1,
   );
   assert.deepEqual(pointwise, [
-    { kind: 'conv', name: 'features.14', inChannels: 256, outChannels: 256, kernel: 1, padding: 0 },
-    { kind: 'conv', name: 'features.21', inChannels: 512, outChannels: 512, kernel: 1, padding: 0 },
-    { kind: 'conv', name: 'features.28', inChannels: 512, outChannels: 512, kernel: 1, padding: 0 },
+    {
+      kind: 'conv',
+      name: 'features.14',
+      inChannels: 256,
+      outChannels: 256,
+      kernel: 1,
+      padding: 0,
+      stride: 1,
+      bias: true,
+    },
+    {
+      kind: 'conv',
+      name: 'features.21',
+      inChannels: 512,
+      outChannels: 512,
+      kernel: 1,
+      padding: 0,
+      stride: 1,
+      bias: true,
+    },
+    {
+      kind: 'conv',
+      name: 'features.28',
+      inChannels: 512,
+      outChannels: 512,
+      kernel: 1,
+      padding: 0,
+      stride: 1,
+      bias: true,
+    },
   ]);
 });
 
@@ -39,8 +75,8 @@ test('makeLayers with batch norm puts one between each convolution and its ReLU,
 
 test('makeLayers of a list that starts with M pools the picture', () => {
   assert.deepEqual(makeLayers(['M', 8], { batchNorm: false }), [
-    { kind: 'maxpool', name: 'features.0' },
-    { kind: 'conv', name: 'features.1', inChannels: 3, outChannels: 8, kernel: 3, padding: 1 },
+    { kind: 'maxpool', name: 'features.0', kernel: 2, stride: 2, padding: 0 },
+    { kind: 'conv', name: 'features.1', inChannels: 3, outChannels: 8, kernel: 3, padding: 1, stride: 1, bias: true },
     { kind: 'relu', name: 'features.2' },
   ]);
 });

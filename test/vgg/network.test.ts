@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Cfg } from '../../src/vgg/configs.js';
 import { builderOptions, buildNetwork, type NetworkOptions } from '../../src/vgg/network.js';
-import { allKinds } from './own-networks.js';
+import { allKinds } from '../network/own-networks.js';
 
 test('buildNetwork appends avgpool, flatten and the classifier to the features', () => {
   const { layers, ...options } = buildNetwork({ cfg: [8], batchNorm: false, pool: [3, 2], hidden: 20, classes: 5 });

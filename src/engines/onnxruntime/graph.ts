@@ -1,30 +1,39 @@
+import { averagingMatrix } from '../../network/adaptive-pool.js';
+import { type Layer, unknownLayer } from '../../network/layer.js';
+import { earlier, outputShapes, type SlidingWindow } from '../../network/shapes.js';
+import { stateDict } from '../../network/state-dict.js';
 import { elementCount, type TensorSource } from '../../tensor.js';
-import { averagingMatrix } from '../../vgg/adaptive-pool.js';
-import { type Layer, unknownLayer } from '../../vgg/layers.js';
-import { outputShapes, stateDict } from '../../vgg/network.js';
 import type { EngineSpec } from '../engine.js';
-import { GraphWriter } from './onnx.js';
+import { type Attribute, GraphWriter, type Part } from './onnx.js';
 
 /** The names and shapes of the graph's ends: uint8 [n, size, size, 3] in, float32 [n, classes] out. */
 export const inputName = 'pixels';
 export const outputName = 'logits';
+
+/** What the graph of a network is made from. */
+export type GraphSpec = Pick<EngineSpec, 'layers' | 'inputSize' | 'classes' | 'mean' | 'std' | 'tensors'>;
 
 /**
  * The network as the bytes of an ONNX ModelProto, normalisation included. The weights stay in their files: the `path`
  * of each tensor is written as it is, and ONNX wants it relative to a folder that the session names.
  * @throws RangeError when a tensor is missing or does not fit the network, or the input is too small
  */
-export function onnxModel(
-  spec: Pick<EngineSpec, 'layers' | 'inputSize' | 'classes' | 'mean' | 'std' | 'tensors'>,
-): Buffer {
-  const graph = new GraphWriter();
-  for (const tensor of weightsOf(spec)) graph.external(tensor);
+export function onnxModel(spec: GraphSpec): Buffer {
+  return Buffer.concat(graphParts(spec, 'external').filter((part) => Buffer.isBuffer(part)));
+}
 
+/** The pieces of the ModelProto; with weights `inline`, the tensors of the spec are among them. Throws as `onnxModel`. */
+export function graphParts(spec: GraphSpec, weights: 'external' | 'inline'): Part[] {
+  const graph = new GraphWriter();
+  for (const tensor of weightsOf(spec)) graph[weights](tensor);
+
+  const values = new Map<string, string>();
   let value = normalised(graph, spec.mean, spec.std);
-  let shape: readonly number[] = [3, spec.inputSize, spec.inputSize];
-  for (const { layer, shape: outputShape } of outputShapes(spec, spec.inputSize)) {
-    value = addLayer(graph, layer, value, shape);
-    shape = outputShape;
+  for (const { layer, inputShape } of outputShapes(spec, spec.inputSize)) {
+    const inputs = layer.input === undefined ? [value] : [earlier(values, layer.input)];
+    if (layer.kind === 'add') inputs.push(earlier(values, layer.other));
+    value = addLayer(graph, layer, inputs, inputShape);
+    values.set(layer.name, value);
   }
   graph.node(outputName, 'Identity', [value]);
 
@@ -60,44 +69,58 @@ function normalised(graph: GraphWriter, mean: readonly number[], std: readonly n
   return graph.node('channels_first', 'Transpose', [normal], { perm: { ints: [0, 3, 1, 2] } });
 }
 
-/** @returns the value that the layer puts out, given the value that goes in and its shape without the batch */
-function addLayer(graph: GraphWriter, layer: Layer, input: string, inputShape: readonly number[]): string {
+/** @returns the value that the layer puts out, given those that go in and the shape of the first without the batch */
+function addLayer(graph: GraphWriter, layer: Layer, inputs: readonly string[], inputShape: readonly number[]): string {
   const { name } = layer;
+  const [input = ''] = inputs;
   const parameter = (parameterName: string) => `${name}.${parameterName}`;
   switch (layer.kind) {
     case 'conv':
-      return graph.node(name, 'Conv', [input, parameter('weight'), parameter('bias')], {
-        pads: { ints: new Array(4).fill(layer.padding) },
-      });
+      return graph.node(
+        name,
+        'Conv',
+        [...inputs, ...(layer.bias ? ['weight', 'bias'] : ['weight']).map(parameter)],
+        windowAttributes(layer),
+      );
     case 'batchnorm':
       return graph.node(
         name,
         'BatchNormalization',
-        [input, ...['weight', 'bias', 'running_mean', 'running_var'].map(parameter)],
+        [...inputs, ...['weight', 'bias', 'running_mean', 'running_var'].map(parameter)],
         { epsilon: { float: layer.eps } },
       );
     case 'relu':
-      return graph.node(name, 'Relu', [input]);
+      return graph.node(name, 'Relu', inputs);
     case 'lrn':
-      return graph.node(name, 'LRN', [input], {
+      return graph.node(name, 'LRN', inputs, {
         size: { int: layer.size },
         alpha: { float: layer.alpha },
         beta: { float: layer.beta },
         bias: { float: layer.k },
       });
     case 'maxpool':
-      return graph.node(name, 'MaxPool', [input], { kernel_shape: { ints: [2, 2] }, strides: { ints: [2, 2] } });
+      return graph.node(name, 'MaxPool', inputs, windowAttributes(layer));
+    case 'add':
+      return graph.node(name, 'Add', inputs);
     case 'avgpool':
       return addAdaptivePool(graph, name, input, inputShape, layer.output);
     case 'flatten':
-      return graph.node(name, 'Flatten', [input], { axis: { int: 1 } });
+      return graph.node(name, 'Flatten', inputs, { axis: { int: 1 } });
     case 'linear':
-      return graph.node(name, 'Gemm', [input, parameter('weight'), parameter('bias')], { transB: { int: 1 } });
+      return graph.node(name, 'Gemm', [...inputs, parameter('weight'), parameter('bias')], { transB: { int: 1 } });
     case 'dropout':
       return input;
     default:
       return unknownLayer(layer);
   }
+}
+
+function windowAttributes({ kernel, stride, padding }: SlidingWindow): Record<string, Attribute> {
+  return {
+    kernel_shape: { ints: [kernel, kernel] },
+    strides: { ints: [stride, stride] },
+    pads: { ints: [padding, padding, padding, padding] },
+  };
 }
 
 /** Adaptive average pooling; where the output does not divide the input, as rows @ x @ columns with constant matrices. */

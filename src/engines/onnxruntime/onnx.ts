@@ -1,5 +1,5 @@
 import type { TensorSource } from '../../tensor.js';
-import { bytesField, type Field, floatField, messageField, stringField, varintField } from './protobuf.js';
+import { bytesField, type Field, fieldHead, floatField, messageField, stringField, varintField } from './protobuf.js';
 
 /** ONNX's IR version and operator set. Old enough for every runtime in use, new enough for every operator written here. */
 const irVersion = 8;
@@ -34,10 +34,13 @@ export interface GraphValue {
   readonly shape: readonly (number | string)[];
 }
 
+/** A piece of a model: bytes as they are, or those of a tensor, which lie in its file. */
+export type Part = Buffer | TensorSource;
+
 /** Collects the nodes and initialisers of one graph. Values are strings: the name of the node or tensor that makes them. */
 export class GraphWriter {
   readonly #nodes: Field[] = [];
-  readonly #initializers: Field[] = [];
+  readonly #initializers: Part[] = [];
 
   /** Adds a node with one output, which has the node's name. @returns that name */
   node(name: string, operator: string, inputs: readonly string[], attributes: Record<string, Attribute> = {}): string {
@@ -77,35 +80,51 @@ export class GraphWriter {
     ]);
   }
 
-  #initializer(name: string, shape: readonly number[], data: readonly Field[]): string {
-    const f = fields.tensor;
-    this.#initializers.push(
-      messageField(fields.graph.initializer, [
-        ...shape.map((extent) => varintField(f.dims, extent)),
-        varintField(f.dataType, dataType.float32),
-        stringField(f.name, name),
-        ...data,
-      ]),
+  /** Adds a tensor that becomes part of the model: float32 bytes as they lie in its file. @returns its name */
+  inline(tensor: TensorSource): string {
+    return this.#initializer(
+      tensor.name,
+      tensor.shape,
+      [fieldHead(fields.tensor.rawData, tensor.byteLength)],
+      [tensor],
     );
+  }
+
+  #initializer(name: string, shape: readonly number[], data: readonly Field[], rest: readonly Part[] = []): string {
+    const f = fields.tensor;
+    const head = Buffer.concat([
+      ...shape.map((extent) => varintField(f.dims, extent)),
+      varintField(f.dataType, dataType.float32),
+      stringField(f.name, name),
+      ...data,
+    ]);
+    const byteLength = byteLengthOf([head, ...rest]);
+    this.#initializers.push(fieldHead(fields.graph.initializer, byteLength), head, ...rest);
     return name;
   }
 
-  /** @returns the bytes of a ModelProto */
-  model(inputs: readonly GraphValue[], outputs: readonly GraphValue[]): Buffer {
+  /** @returns the pieces of a ModelProto in their order; all are buffers unless a tensor is inline */
+  model(inputs: readonly GraphValue[], outputs: readonly GraphValue[]): Part[] {
     const f = fields.model;
-    return Buffer.concat([
+    const graph = [
+      stringField(fields.graph.name, 'network'),
+      ...this.#nodes,
+      ...this.#initializers,
+      ...inputs.map((value) => messageField(fields.graph.input, graphValue(value))),
+      ...outputs.map((value) => messageField(fields.graph.output, graphValue(value))),
+    ];
+    return [
       varintField(f.irVersion, irVersion),
       stringField(f.producer, 'vgg-serve'),
       messageField(f.operatorSet, [varintField(fields.operatorSet.version, operatorSet)]),
-      messageField(f.graph, [
-        stringField(fields.graph.name, 'network'),
-        ...this.#nodes,
-        ...this.#initializers,
-        ...inputs.map((value) => messageField(fields.graph.input, graphValue(value))),
-        ...outputs.map((value) => messageField(fields.graph.output, graphValue(value))),
-      ]),
-    ]);
+      fieldHead(f.graph, byteLengthOf(graph)),
+      ...graph,
+    ];
   }
+}
+
+export function byteLengthOf(parts: readonly Part[]): number {
+  return parts.reduce((total, { byteLength }) => total + byteLength, 0);
 }
 
 function attribute(name: string, value: Attribute): Field[] {

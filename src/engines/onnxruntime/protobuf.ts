@@ -18,7 +18,12 @@ export function floatField(number: number, value: number): Field {
 }
 
 export function bytesField(number: number, value: Uint8Array): Field {
-  return Buffer.concat([tag(number, wireType.lengthDelimited), varint(value.byteLength), value]);
+  return Buffer.concat([fieldHead(number, value.byteLength), value]);
+}
+
+/** The beginning of a field of bytes, a string or a message; its `byteLength` bytes follow. */
+export function fieldHead(number: number, byteLength: number): Buffer {
+  return Buffer.concat([tag(number, wireType.lengthDelimited), varint(byteLength)]);
 }
 
 export function stringField(number: number, value: string): Field {

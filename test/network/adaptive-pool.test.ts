@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { averagingMatrix, poolingWindows } from '../../src/vgg/adaptive-pool.js';
+import { averagingMatrix, poolingWindows } from '../../src/network/adaptive-pool.js';
 
 /** torch.nn.functional.adaptive_avg_pool1d of the unit vectors, as fractions. */
 const byTorch: { n: number; m: number; rows: number[][] }[] = [

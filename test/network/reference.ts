@@ -14,14 +14,21 @@ interface VggRow extends CatalogueRow {
   readonly builder: BuilderName;
 }
 
+interface ResNetRow extends CatalogueRow {
+  readonly builder: 'resnet50';
+}
+
 const catalogue = read('catalogue.json') as { readonly weights: readonly CatalogueRow[] };
 const printed = read('printed.json') as { readonly [builder: string]: string };
 
 /** The nine sets of VGG weights of torchvision 0.29. */
 export const vggRows = catalogue.weights.filter((row): row is VggRow => row.builder !== 'resnet50');
 
+/** The two sets of ResNet-50 weights. */
+export const resnetRows = catalogue.weights.filter((row): row is ResNetRow => row.builder === 'resnet50');
+
 /** What `print(torchvision.models[builder]())` shows. */
-export function printedBy(builder: BuilderName): string | undefined {
+export function printedBy(builder: BuilderName | 'resnet50'): string | undefined {
   return printed[builder];
 }
 

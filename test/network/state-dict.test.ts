@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { parameterCount, stateDict } from '../../src/network/state-dict.js';
 import { type CfgName, cfgs } from '../../src/vgg/configs.js';
-import { builderOptions, buildNetwork, parameterCount, stateDict } from '../../src/vgg/network.js';
+import { builderOptions, buildNetwork } from '../../src/vgg/network.js';
 import { allKinds, ownNetwork } from './own-networks.js';
 import { vggRows } from './reference.js';
 

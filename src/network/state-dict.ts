@@ -1,5 +1,5 @@
 import { elementCount, type StateDictEntry } from '../tensor.js';
-import { type Layer, type Layered, unknownLayer } from './layers.js';
+import { type Layer, type Layered, unknownLayer } from './layer.js';
 
 /** Every parameter and buffer, in the order of torch's `model.state_dict()`. */
 export function stateDict(network: Layered): StateDictEntry[] {
@@ -15,7 +15,7 @@ function tensorsOf(layer: Layer): StateDictEntry[] {
     case 'conv':
       return [
         parameter('weight', [layer.outChannels, layer.inChannels, layer.kernel, layer.kernel]),
-        parameter('bias', [layer.outChannels]),
+        ...(layer.bias ? [parameter('bias', [layer.outChannels])] : []),
       ];
     case 'batchnorm':
       return [
@@ -28,6 +28,7 @@ function tensorsOf(layer: Layer): StateDictEntry[] {
     case 'linear':
       return [parameter('weight', [layer.outFeatures, layer.inFeatures]), parameter('bias', [layer.outFeatures])];
     case 'relu':
+    case 'add':
     case 'lrn':
     case 'maxpool':
     case 'avgpool':

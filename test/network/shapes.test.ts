@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { builderOptions, buildNetwork, multiplyAdds, outputShapes } from '../../src/vgg/network.js';
+import { multiplyAdds, outputShapes } from '../../src/network/shapes.js';
+import { builderOptions, buildNetwork } from '../../src/vgg/network.js';
 import { allKinds, ownNetwork } from './own-networks.js';
 import { vggRows } from './reference.js';
 

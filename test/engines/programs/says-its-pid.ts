@@ -1,0 +1,7 @@
+import { serveFakeEngine } from './fake-engine.js';
+
+/** Never ready. */
+serveFakeEngine(
+  () => {},
+  () => console.log(process.pid),
+);
