@@ -1,16 +1,24 @@
-import { basename, dirname, sep } from 'node:path';
+import { dirname, sep } from 'node:path';
 import type { EngineInfo } from '../engines/engine.js';
-import { printNetwork } from '../vgg/describe.js';
-import type { Layer } from '../vgg/layers.js';
-import { multiplyAdds, type Network, outputShapes, parameterCount } from '../vgg/network.js';
+import type { Layer } from '../network/layer.js';
+import { layerMultiplyAdds, multiplyAdds, outputShapes } from '../network/shapes.js';
+import { parameterCount } from '../network/state-dict.js';
+import { type Network, printArchitecture } from './architecture.js';
 import type { Manifest, Transforms } from './manifest.js';
 import type { Model } from './model.js';
-import type { ModelState } from './observer.js';
+import type { LoadProgress, ModelState } from './observer.js';
+import { sourceFileName } from './source.js';
 
 /** What the registry holds of a model in each of its states. */
 export type ModelStatus =
-  | { readonly state: 'unloaded' }
-  | { readonly state: 'loading'; readonly loading: Promise<Model> }
+  /** `onRequest`: nobody waits for it to be loaded. */
+  | { readonly state: 'unloaded'; readonly onRequest: boolean }
+  | {
+      readonly state: 'loading';
+      readonly loading: Promise<Model>;
+      readonly abort: AbortController;
+      readonly progress: LoadProgress;
+    }
   | { readonly state: 'ready'; readonly model: Model }
   | { readonly state: 'failed'; readonly reason: string };
 
@@ -27,6 +35,8 @@ export interface ModelSummary {
   readonly state: ModelState;
   /** Why loading failed. */
   readonly reason: string | null;
+  /** While it is loading. */
+  readonly progress: ProgressSummary | null;
   /** Counted from the layers. */
   readonly num_params: number;
   /** Per cent. */
@@ -41,12 +51,22 @@ export interface ModelSummary {
   readonly device: EngineInfo['device'] | null;
   readonly precision: EngineInfo['precision'] | null;
   readonly threads: number | null;
-  /** Without its folder, which is no business of clients. */
-  readonly file: string;
+  /** Whether the weights are initial values: what it answers means nothing. */
+  readonly untrained: boolean;
+  /** Without its folder, which is no business of clients. Null for weights that were made here. */
+  readonly file: string | null;
   /** Of the file that was loaded; before that, what the manifest says. */
   readonly sha256: string | null;
   readonly recipe: string | null;
   readonly dataset: string | null;
+}
+
+/** The names are those of the JSON. */
+export interface ProgressSummary {
+  readonly step: LoadProgress['step'];
+  /** While fetching. */
+  readonly received_bytes: number | null;
+  readonly total_bytes: number | null;
 }
 
 export interface ModelDescription extends ModelSummary {
@@ -64,16 +84,19 @@ export interface LayerDescription {
   /** [channels, height, width], or [features]. */
   readonly output_shape: readonly number[];
   readonly parameters: number;
+  /** Of one picture. */
+  readonly multiply_adds: number;
 }
 
 export function summarizeModel({ manifest, network, status }: Described): ModelSummary {
-  const { meta } = manifest;
+  const { meta, source } = manifest;
   const model = status.state === 'ready' ? status.model : undefined;
   return {
     name: manifest.name,
     weights: manifest.weights,
     state: status.state,
     reason: status.state === 'failed' ? withoutFolder(status.reason, manifest) : null,
+    progress: status.state === 'loading' ? summarizeProgress(status.progress) : null,
     num_params: parameterCount(network),
     'acc@1': meta['acc@1'] ?? null,
     'acc@5': meta['acc@5'] ?? null,
@@ -85,11 +108,16 @@ export function summarizeModel({ manifest, network, status }: Described): ModelS
     device: model?.info.device ?? null,
     precision: model?.info.precision ?? null,
     threads: model?.info.threads ?? null,
-    file: basename(manifest.path),
-    sha256: model?.sha256 ?? manifest.sha256 ?? null,
+    untrained: source.kind === 'untrained',
+    file: sourceFileName(source),
+    sha256: model?.sha256 ?? (source.kind === 'file' ? source.sha256 : undefined) ?? null,
     recipe: meta.recipe ?? null,
     dataset: meta.dataset ?? null,
   };
+}
+
+function summarizeProgress({ step, receivedBytes, totalBytes }: LoadProgress): ProgressSummary {
+  return { step, received_bytes: receivedBytes ?? null, total_bytes: totalBytes ?? null };
 }
 
 export function describeModel(described: Described): ModelDescription {
@@ -104,12 +132,14 @@ export function describeModel(described: Described): ModelDescription {
       kind: layer.kind,
       output_shape: shape,
       parameters: parameterCount({ layers: [layer] }),
+      multiply_adds: layerMultiplyAdds(layer, shape),
     })),
-    printed: printNetwork(network),
+    printed: printArchitecture(manifest.network),
   };
 }
 
 /** A reason as clients may read it: it names the file with the weights, but not where the server keeps it. */
-export function withoutFolder(reason: string, { path }: Manifest): string {
-  return reason.replaceAll(dirname(path) + sep, '');
+export function withoutFolder(reason: string, { source }: Manifest): string {
+  if (source.kind === 'file') return reason.replaceAll(dirname(source.path) + sep, '');
+  return reason.replace(/(?<=^|\s)\/\S*\//g, '');
 }

@@ -1,4 +1,4 @@
-import { isSize, largestSize, show } from '../vgg/sizes.js';
+import { isSize, largestSize, show } from '../network/sizes.js';
 
 /** A manifest that cannot be used. The message begins with its path and names the field. */
 export class ManifestError extends Error {

@@ -1,8 +1,17 @@
 import { readFile, stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
-import { type BuilderName, builders, parseCfg } from '../vgg/configs.js';
-import { builderOptions, buildNetwork, type NetworkOptions, outputShapes, parameterCount } from '../vgg/network.js';
+import { outputShapes } from '../network/shapes.js';
+import { parameterCount } from '../network/state-dict.js';
+import { parseCfg } from '../vgg/configs.js';
+import {
+  type Architecture,
+  type BuilderName,
+  buildArchitecture,
+  builderArchitecture,
+  builderNames,
+} from './architecture.js';
 import { JsonField, ManifestError } from './json-field.js';
+import type { WeightsSource } from './source.js';
 
 export { ManifestError };
 
@@ -30,14 +39,11 @@ export interface Manifest {
   readonly name: string;
   /** The name of the weights, for answers. */
   readonly weights: string;
-  /** Of the file with the weights; absolute. */
-  readonly path: string;
-  /** Of that file, if it is to be checked: 64 lower-case hex digits. */
-  readonly sha256?: string | undefined;
+  readonly source: WeightsSource;
   readonly builder?: BuilderName | undefined;
-  readonly network: NetworkOptions;
+  readonly network: Architecture;
   readonly transforms: Transforms;
-  /** One for each class, in the order of the logits. Names may repeat: ImageNet has two of "crane". */
+  /** One for each class, in the order of the logits. Names may repeat. */
   readonly categories: readonly string[];
   readonly meta: ModelMeta;
 }
@@ -53,22 +59,34 @@ const mostBytes = 16 * 2 ** 20;
 export async function readManifest(path: string): Promise<Manifest> {
   const isFolder = (await stat(path).catch(() => undefined))?.isDirectory() === true;
   const file = isFolder ? join(path, 'manifest.json') : path;
-  const root = new JsonField(file, await readJson(file));
+  return await parseManifest(file, await readJson(file));
+}
+
+/**
+ * Checks a manifest that lies, or will lie, in `file`.
+ * @param json what JSON.parse makes of its text
+ * @throws ManifestError as readManifest does
+ */
+export async function parseManifest(file: string, json: unknown): Promise<Manifest> {
+  const root = new JsonField(file, json);
   const fields = root.object(['name', 'weights', 'network', 'transforms', 'categories'], ['meta']);
   const weights = fields.weights.object(['name', 'file'], ['sha256']);
-  const { builder, options } = networkOptions(fields.network);
-  const network = fields.network.check(': ', () => buildNetwork(options));
+  const { builder, architecture } = readNetwork(fields.network);
+  const network = fields.network.check(': ', () => buildArchitecture(architecture));
   const transforms = readTransforms(fields.transforms);
   fields.transforms.check('.crop: ', () => outputShapes(network, transforms.crop));
   return {
     name: fields.name.text(/^[A-Za-z0-9][\w.-]{0,63}$/, 'up to 64 of A-Z a-z 0-9 . _ - with a letter or digit first'),
     weights: weights.name.text(),
-    path: resolve(dirname(file), weights.file.text()),
-    sha256: weights.sha256?.text(/^[0-9a-f]{64}$/i, '64 hex digits').toLowerCase(),
+    source: {
+      kind: 'file',
+      path: resolve(dirname(file), weights.file.text()),
+      sha256: weights.sha256?.text(/^[0-9a-f]{64}$/i, '64 hex digits').toLowerCase(),
+    },
     builder,
-    network: options,
+    network: architecture,
     transforms,
-    categories: await readCategories(fields.categories, dirname(file), options.classes),
+    categories: await readCategories(fields.categories, dirname(file), network.classes),
     meta: fields.meta ? readMeta(fields.meta, parameterCount(network)) : {},
   };
 }
@@ -92,24 +110,24 @@ async function readText(file: string): Promise<string> {
   return await readFile(file, 'utf8');
 }
 
-function networkOptions(field: JsonField): { builder: BuilderName | undefined; options: NetworkOptions } {
+function readNetwork(field: JsonField): { builder: BuilderName | undefined; architecture: Architecture } {
   if (field.has('builder')) {
     const { builder, classes } = field.object(['builder', 'classes']);
-    const name = builder.oneOf(Object.keys(builders) as BuilderName[]);
-    return { builder: name, options: { ...builderOptions(name), classes: classes.size() } };
+    const name = builder.oneOf(builderNames);
+    return { builder: name, architecture: builderArchitecture(name, classes.size()) };
   }
   if (!field.has('cfg')) {
     throw field.error('needs a builder (with classes) or a cfg (with batch_norm, pool, hidden and classes).');
   }
   const { cfg, batch_norm, pool, hidden, classes } = field.object(['cfg', 'batch_norm', 'pool', 'hidden', 'classes']);
-  const options = {
+  const architecture = {
     cfg: field.check('.', () => parseCfg(cfg.value)),
     batchNorm: batch_norm.flag(),
     pool: pool.tuple(2, (extent) => extent.size()),
     hidden: hidden.size(),
     classes: classes.size(),
   };
-  return { builder: undefined, options };
+  return { builder: undefined, architecture };
 }
 
 function readTransforms(field: JsonField): Transforms {

@@ -1,6 +1,6 @@
 import { Batcher, type BatchLimits, type SubmitOptions } from '../batching/batcher.js';
 import type { Engine, EngineInfo } from '../engines/engine.js';
-import type { Network } from '../vgg/network.js';
+import type { Network } from './architecture.js';
 import type { Manifest } from './manifest.js';
 import type { RegistryObserver } from './observer.js';
 

@@ -1,6 +1,6 @@
 import { ServiceError } from '../errors.js';
-import { buildNetwork, type Network } from '../vgg/network.js';
-import { show } from '../vgg/sizes.js';
+import { show } from '../network/sizes.js';
+import { buildArchitecture, type Network } from './architecture.js';
 import {
   describeModel,
   type ModelDescription,
@@ -12,14 +12,20 @@ import {
 import { type LoadDeps, loadModel } from './load.js';
 import type { Manifest } from './manifest.js';
 import type { Model } from './model.js';
+import type { LoadProgress } from './observer.js';
 
 /** One model that is known by name. */
 interface Slot {
   readonly manifest: Manifest;
   readonly network: Network;
   status: ModelStatus;
-  /** Settles when the engine of the last unload has ended. */
+  /** Settles when nothing is left in memory of what the last unload took away. */
   closing: Promise<void>;
+}
+
+/** Two models that are to be served bear one name. */
+export class DuplicateModelError extends Error {
+  override readonly name = 'DuplicateModelError';
 }
 
 /** The models by name, in memory or not. The first one added is the default. */
@@ -32,12 +38,16 @@ export class ModelRegistry {
     this.#deps = deps;
   }
 
-  /** @throws Error when there is a model of this name */
+  /** @throws DuplicateModelError */
   add(manifest: Manifest): void {
     const { name } = manifest;
-    if (this.#slots.has(name)) throw new Error(`There are two models called ${name}: give one another name.`);
-    const status = { state: 'unloaded' } as const;
-    const slot: Slot = { manifest, network: buildNetwork(manifest.network), status, closing: Promise.resolve() };
+    if (this.#slots.has(name)) {
+      throw new DuplicateModelError(
+        `two models are called ${name}: leave one out, or give it another name in its manifest`,
+      );
+    }
+    const status = { state: 'unloaded', onRequest: false } as const;
+    const slot: Slot = { manifest, network: buildArchitecture(manifest.network), status, closing: Promise.resolve() };
     this.#slots.set(name, slot);
     this.#setStatus(slot, status);
   }
@@ -45,29 +55,49 @@ export class ModelRegistry {
   /**
    * Loads a model, unless it is loaded. Calls at the same time share one load. A failed load is forgotten: the next call
    * tries again; its reason stays in the description until then.
-   * @throws ServiceError `unknown_model`, `shutting_down`, or whatever the load fails with
+   * @throws ServiceError `unknown_model`, `shutting_down`, `model_not_ready` when it was unloaded before it was ready, or
+   *   whatever the load fails with
    */
   async load(name: string): Promise<Model> {
     const slot = this.#slot(name);
-    if (this.#closed) throw new ServiceError('shutting_down', 'The server is shutting down and loads no models.');
+    if (this.#closed) throw closedError();
     if (slot.status.state === 'ready') return slot.status.model;
     if (slot.status.state === 'loading') return await slot.status.loading;
-    const loading = this.#load(slot);
-    this.#setStatus(slot, { state: 'loading', loading });
+    const abort = new AbortController();
+    const loading = this.#load(slot, abort);
+    this.#setStatus(slot, { state: 'loading', loading, abort, progress: { step: 'checking' } });
     return await loading;
   }
 
   /**
+   * Loads the models one after the other, so that only one of them needs the memory of a start at a time. Those that
+   * fail keep their reason; those that were unloaded meanwhile are left out.
+   */
+  async loadAll(): Promise<void> {
+    for (const slot of this.#slots.values()) {
+      if (this.#closed) return;
+      if (slot.status.state === 'unloaded' && slot.status.onRequest) continue;
+      await this.load(slot.manifest.name).catch(() => undefined);
+    }
+  }
+
+  /**
    * Takes a model out of memory: no new pictures from now on, those that wait are answered, then the engine ends. A load
-   * that is under way is finished first.
+   * that is under way is given up.
    * @throws ServiceError `unknown_model`
    */
   async unload(name: string): Promise<void> {
     const slot = this.#slot(name);
-    if (slot.status.state === 'loading') await slot.status.loading.catch(() => undefined);
-    if (slot.status.state === 'ready') slot.closing = slot.status.model.close();
-    if (slot.status.state !== 'unloaded') this.#setStatus(slot, { state: 'unloaded' });
-    await slot.closing;
+    const detail = `${slot.manifest.name} was unloaded before it was ready.`;
+    await this.#unload(slot, new ServiceError('model_not_ready', detail));
+  }
+
+  /** Gives up every load that is under way and begins no other one. Models that are ready go on answering. */
+  stopLoading(): void {
+    this.#closed = true;
+    for (const { status } of this.#slots.values()) {
+      if (status.state === 'loading') status.abort.abort(closedError());
+    }
   }
 
   /**
@@ -91,24 +121,31 @@ export class ModelRegistry {
   }
 
   /** @throws ServiceError `unknown_model` */
+  summary(name: string): ModelSummary {
+    return summarizeModel(this.#slot(name));
+  }
+
+  /** @throws ServiceError `unknown_model` */
   describe(name: string): ModelDescription {
     return describeModel(this.#slot(name));
   }
 
   /** In the order in which they were added. */
   list(): ModelSummary[] {
-    return [...this.#slots.values()].map(summarizeModel);
+    return [...this.#slots.values()].map((slot) => summarizeModel(slot));
   }
 
-  /** Whether there are models, and all of them are ready. */
+  /** Whether a model is ready, and all are but those that were unloaded on request. */
   get ready(): boolean {
-    return this.#slots.size > 0 && [...this.#slots.values()].every(({ status }) => status.state === 'ready');
+    const statuses = [...this.#slots.values()].map(({ status }) => status);
+    const isSettled = (status: ModelStatus) => status.state === 'ready' || isUnloadedOnRequest(status);
+    return statuses.some(({ state }) => state === 'ready') && statuses.every(isSettled);
   }
 
   /** Unloads all models, for good. */
   async close(): Promise<void> {
-    this.#closed = true;
-    await Promise.all([...this.#slots.keys()].map((name) => this.unload(name)));
+    this.stopLoading();
+    await Promise.all([...this.#slots.values()].map((slot) => this.#unload(slot, closedError())));
   }
 
   #slot(name: string | undefined): Slot {
@@ -120,24 +157,64 @@ export class ModelRegistry {
     throw new ServiceError('unknown_model', `${seen} The models are: ${known}.`);
   }
 
-  async #load(slot: Slot): Promise<Model> {
+  /** @param abort of this load; once it has fired, the slot's status belongs to someone else */
+  async #load(slot: Slot, abort: AbortController): Promise<Model> {
+    const { signal } = abort;
     // The engine of an unload before ends first: two of them may not fit into memory.
     await slot.closing.catch(() => undefined);
     try {
-      const model = await loadModel(slot.manifest, this.#deps);
+      const report = (progress: LoadProgress) => this.#setProgress(slot, abort, progress);
+      const { model, times } = await loadModel(slot.manifest, this.#deps, { signal, report });
+      if (signal.aborted) {
+        await model.close();
+        throw signal.reason;
+      }
+      this.#deps.observer?.loaded(model.name, model.info, times);
       this.#setStatus(slot, { state: 'ready', model });
       return model;
     } catch (error) {
-      this.#setStatus(slot, { state: 'failed', reason: (error as Error).message });
+      if (signal.aborted) throw signal.reason;
+      this.#setStatus(slot, { state: 'failed', reason: (error as Error).message }, error);
       throw error;
     }
   }
 
-  #setStatus(slot: Slot, status: ModelStatus): void {
-    slot.status = status;
-    const reason = status.state === 'failed' ? status.reason : undefined;
-    this.#deps.observer?.stateChanged(slot.manifest.name, status.state, reason);
+  /** @param reason what a load that is under way rejects with */
+  async #unload(slot: Slot, reason: ServiceError): Promise<void> {
+    const { status } = slot;
+    if (status.state === 'loading') {
+      status.abort.abort(reason);
+      slot.closing = status.loading.then(
+        () => undefined,
+        () => undefined,
+      );
+    }
+    if (status.state === 'ready') slot.closing = status.model.close();
+    const unloaded = { state: 'unloaded', onRequest: true } as const;
+    if (status.state === 'unloaded') slot.status = unloaded;
+    else this.#setStatus(slot, unloaded);
+    await slot.closing;
   }
+
+  #setProgress(slot: Slot, abort: AbortController, progress: LoadProgress): void {
+    const { status } = slot;
+    if (status.state !== 'loading' || status.abort !== abort) return;
+    slot.status = { ...status, progress };
+    this.#deps.observer?.loadProgress(slot.manifest.name, progress);
+  }
+
+  #setStatus(slot: Slot, status: ModelStatus, error?: unknown): void {
+    slot.status = status;
+    this.#deps.observer?.stateChanged(slot.manifest.name, status.state, error);
+  }
+}
+
+function isUnloadedOnRequest(status: ModelStatus): boolean {
+  return status.state === 'unloaded' && status.onRequest;
+}
+
+function closedError(): ServiceError {
+  return new ServiceError('shutting_down', 'The server is shutting down and loads no models.');
 }
 
 function notReady(detail: string): ServiceError {

@@ -16,16 +16,18 @@ type FloatEntry = TensorEntry & { readonly dtype: FloatDtype };
  * they are. The others (float16, bfloat16, float64; transposed, channels_last) are converted once into a safetensors
  * file in `cacheDir`, which the next call finds again as long as the checkpoint is the same by path, size and time.
  * @param entries rows of the checkpoint's index; the result has their order
+ * @param signal ends a conversion that is under way; nothing stays of it
  * Throws CheckpointError `unsupported_dtype` for an entry that holds no weights, or what the file system throws.
  */
 export async function asFloat32(
   checkpoint: Checkpoint,
   entries: readonly TensorEntry[],
   cacheDir: string,
+  signal?: AbortSignal,
 ): Promise<TensorSource[]> {
   const floats = entries.map((entry) => floatEntry(checkpoint, entry));
   const others = floats.filter((entry) => !isReadableInPlace(entry));
-  const converted = others.length > 0 ? await convertOnce(checkpoint, others, cacheDir) : new Map();
+  const converted = others.length > 0 ? await convertOnce(checkpoint, others, cacheDir, signal) : new Map();
   return floats.map((entry) => converted.get(entry.name) ?? sourceOf(checkpoint.path, entry));
 }
 
@@ -46,7 +48,12 @@ function sourceOf(path: string, { name, shape, byteOffset, byteLength }: TensorE
 
 type Sources = ReadonlyMap<string, TensorSource>;
 
-async function convertOnce(checkpoint: Checkpoint, entries: readonly FloatEntry[], cacheDir: string): Promise<Sources> {
+async function convertOnce(
+  checkpoint: Checkpoint,
+  entries: readonly FloatEntry[],
+  cacheDir: string,
+  signal: AbortSignal | undefined,
+): Promise<Sources> {
   const path = join(cacheDir, await cacheName(checkpoint, entries));
   const found = await readConverted(path, entries);
   if (found) return found;
@@ -55,7 +62,11 @@ async function convertOnce(checkpoint: Checkpoint, entries: readonly FloatEntry[
   try {
     await writeSafetensors(
       path,
-      entries.map((entry) => ({ name: entry.name, shape: entry.shape, chunks: readInOrder(file, entry) })),
+      entries.map((entry) => ({
+        name: entry.name,
+        shape: entry.shape,
+        chunks: unlessAborted(signal, readInOrder(file, entry)),
+      })),
     );
   } finally {
     await file.close();
@@ -63,6 +74,13 @@ async function convertOnce(checkpoint: Checkpoint, entries: readonly FloatEntry[
   const written = await readConverted(path, entries);
   if (!written) throw new Error(`${path}: the converted weights were changed while they were written`);
   return written;
+}
+
+async function* unlessAborted<T>(signal: AbortSignal | undefined, chunks: AsyncIterable<T>): AsyncGenerator<T> {
+  for await (const chunk of chunks) {
+    signal?.throwIfAborted();
+    yield chunk;
+  }
 }
 
 /** `vgg16-397923af-0123456789abcdef.safetensors`: the checkpoint's stem, then a hash of all that the result depends on. */

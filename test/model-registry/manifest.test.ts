@@ -3,6 +3,7 @@ import { truncateSync, writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { ManifestError, readManifest } from '../../src/model-registry/manifest.js';
+import { cfgs } from '../../src/vgg/configs.js';
 import { builderOptions } from '../../src/vgg/network.js';
 import { smallManifest, temporaryFolder, writeManifest } from './small-model.js';
 
@@ -12,8 +13,7 @@ test('readManifest of a network with an own cfg', async (t) => {
   assert.deepEqual(await readManifest(writeManifest(folder, { ...smallManifest, weights })), {
     name: 'tiny',
     weights: 'TINY_V1',
-    path: join(folder, 'tiny.safetensors'),
-    sha256: 'ab'.repeat(32),
+    source: { kind: 'file', path: join(folder, 'tiny.safetensors'), sha256: 'ab'.repeat(32) },
     builder: undefined,
     network: { cfg: [2, 'M'], batchNorm: false, pool: [1, 1], hidden: 3, classes: 4 },
     transforms: { resize: 6, crop: 4, mean: [0.5, 0.5, 0.5], std: [0.25, 0.25, 0.25] },
@@ -31,7 +31,11 @@ test('readManifest of a folder that holds a manifest.json', async (t) => {
 test('readManifest by a relative path gives an absolute path of the weights', async (t) => {
   const folder = temporaryFolder(t);
   const path = relative(process.cwd(), writeManifest(folder));
-  assert.equal((await readManifest(path)).path, join(folder, 'tiny.safetensors'));
+  assert.deepEqual((await readManifest(path)).source, {
+    kind: 'file',
+    path: join(folder, 'tiny.safetensors'),
+    sha256: undefined,
+  });
 });
 
 test("readManifest of a torchvision builder with a user's own classes", async (t) => {
@@ -46,12 +50,23 @@ test("readManifest of a torchvision builder with a user's own classes", async (t
   assert.deepEqual(network, { ...builderOptions('vgg16'), classes: 4 });
 });
 
+test('readManifest of a ResNet-50 with a head of its own', async (t) => {
+  const manifest = {
+    ...smallManifest,
+    network: { builder: 'resnet50', classes: 4 },
+    meta: { num_params: 25_557_032 - 996 * 2049 },
+  };
+  const { builder, network } = await readManifest(writeManifest(temporaryFolder(t), manifest));
+  assert.equal(builder, 'resnet50');
+  assert.deepEqual(network, { builder: 'resnet50', classes: 4 });
+});
+
 test('readManifest of a cfg by its name', async (t) => {
   const network = { ...smallManifest.network, cfg: 'A' };
   const transforms = { ...smallManifest.transforms, crop: 32 };
   const manifest = { ...smallManifest, network, transforms, meta: undefined };
   const read = await readManifest(writeManifest(temporaryFolder(t), manifest));
-  assert.equal(read.network.cfg.length, 13);
+  assert.deepEqual(read.network, { cfg: cfgs.A, batchNorm: false, pool: [1, 1], hidden: 3, classes: 4 });
   assert.deepEqual(read.meta, {});
 });
 
@@ -126,7 +141,7 @@ const faults: { title: string; change: Record<string, unknown>; message: string 
     title: 'a builder that every object has',
     change: { network: { builder: 'constructor', classes: 4 } },
     message:
-      "network.builder is 'constructor'; allowed is one of vgg11, vgg11_bn, vgg13, vgg13_bn, vgg16, vgg16_bn, vgg19, vgg19_bn.",
+      "network.builder is 'constructor'; allowed is one of vgg11, vgg11_bn, vgg13, vgg13_bn, vgg16, vgg16_bn, vgg19, vgg19_bn, resnet50.",
   },
   {
     title: 'a cfg name that every object has',

@@ -12,14 +12,14 @@ function tinyModel(limits: Partial<BatchLimits> = {}) {
   const manifest = {
     name: 'tiny',
     weights: 'TINY_V1',
-    path: '/models/tiny.pth',
+    source: { kind: 'file', path: '/models/tiny.pth' },
     network,
     transforms: { resize: 6, crop: 4, mean: [0, 0, 0], std: [1, 1, 1] },
     categories: ['red', 'green', 'blue', 'first'],
     meta: {},
   } as const;
   const engine = new PixelSums({
-    ...{ layers: network.layers, inputSize: 4, classes: 4, tensors: [], maxBatchSize: 4, threads: 1 },
+    ...{ layers: network.layers, inputSize: 4, classes: 4, tensors: [], maxBatchSize: 4, threads: 1, prepack: false },
     ...{ mean: [0, 0, 0], std: [1, 1, 1] },
   });
   const events: string[] = [];
@@ -28,6 +28,8 @@ function tinyModel(limits: Partial<BatchLimits> = {}) {
     { maxBatchSize: 4, maxWaitMs: 0, maxQueue: 64, ...limits },
     {
       stateChanged: (name, state) => events.push(`${name} ${state}`),
+      loadProgress: (name, { step }) => events.push(`${name} ${step}`),
+      loaded: (name) => events.push(`${name} loaded`),
       queueDepth: (name, pictures) => events.push(`${name} depth ${pictures}`),
       queueWait: (name, waitMs) => events.push(`${name} waited ${typeof waitMs}`),
       batch: (name, { size, computeMs }) => events.push(`${name} batch ${size} ${computeMs} ms`),

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import type { EngineSpec } from '../../src/engines/engine.js';
 import { readManifest } from '../../src/model-registry/manifest.js';
+import type { LoadTimes } from '../../src/model-registry/observer.js';
 import { ModelRegistry } from '../../src/model-registry/registry.js';
 import { PixelSums, pixelSums } from './pixel-sums.js';
 import { smallManifest, temporaryFolder, writeManifest, writeWeights } from './small-model.js';
@@ -13,8 +14,9 @@ interface Options {
   /** The JSON of a manifest for each model. */
   readonly manifests?: readonly (typeof smallManifest)[];
   readonly withoutWeights?: boolean;
+  readonly prepack?: boolean;
   /** In place of the engine that sums pixels. */
-  readonly startEngine?: (spec: EngineSpec) => Promise<PixelSums>;
+  readonly startEngine?: (spec: EngineSpec, signal: AbortSignal) => Promise<PixelSums>;
 }
 
 async function tinyRegistry(t: TestContext, options: Options = {}) {
@@ -23,18 +25,23 @@ async function tinyRegistry(t: TestContext, options: Options = {}) {
   const specs: EngineSpec[] = [];
   const engines: PixelSums[] = [];
   const states: string[] = [];
+  const steps: string[] = [];
+  const loads: { model: string; engine: string; times: LoadTimes }[] = [];
   const registry = new ModelRegistry({
-    startEngine: async (spec) => {
+    startEngine: async (spec, { signal }) => {
       specs.push(spec);
-      const engine = options.startEngine ? await options.startEngine(spec) : new PixelSums(spec);
+      const engine = options.startEngine ? await options.startEngine(spec, signal) : new PixelSums(spec);
       engines.push(engine);
       return engine;
     },
     limits: { maxBatchSize: 4, maxWaitMs: 0, maxQueue: 64 },
     threads: 2,
+    ...(options.prepack !== undefined && { prepack: options.prepack }),
     cacheDir: join(folder, 'cache'),
     observer: {
-      stateChanged: (model, state, reason) => states.push(`${model} ${state}${reason ? `: ${reason}` : ''}`),
+      stateChanged: (model, state, error) => states.push(`${model} ${state}${error ? `: ${messageOf(error)}` : ''}`),
+      loadProgress: (model, { step }) => steps.push(`${model} ${step}`),
+      loaded: (model, { engine }, times) => loads.push({ model, engine, times }),
       queueDepth: () => undefined,
       queueWait: () => undefined,
       batch: () => undefined,
@@ -44,7 +51,11 @@ async function tinyRegistry(t: TestContext, options: Options = {}) {
   for (const manifest of options.manifests ?? [smallManifest]) {
     registry.add(await readManifest(writeManifest(folder, manifest)));
   }
-  return { registry, folder, specs, engines, states };
+  return { registry, folder, specs, engines, states, steps, loads };
+}
+
+function messageOf(error: unknown): string {
+  return (error as Error).message;
 }
 
 function sha256(path: string): string {
@@ -62,7 +73,7 @@ test('load starts an engine with all that the network needs, and the model class
   assert.ok(spec);
   const { layers, tensors, ...rest } = spec;
   assert.deepEqual(rest, {
-    ...{ inputSize: 4, classes: 4, maxBatchSize: 4, threads: 2 },
+    ...{ inputSize: 4, classes: 4, maxBatchSize: 4, threads: 2, prepack: false },
     ...{ mean: [0.5, 0.5, 0.5], std: [0.25, 0.25, 0.25] },
   });
   assert.deepEqual(
@@ -90,6 +101,12 @@ test('load starts an engine with all that the network needs, and the model class
     ],
   );
   assert.ok(tensors.every(({ path }) => path === join(folder, 'tiny.safetensors')));
+});
+
+test('load passes on whether the engine may prepack', async (t) => {
+  const { registry, specs } = await tinyRegistry(t, { prepack: true });
+  await registry.load('tiny');
+  assert.equal(specs[0]?.prepack, true);
 });
 
 test('loads of one name at the same time share one load', async (t) => {
@@ -200,7 +217,8 @@ test('get of a model that is still loading', async (t) => {
 
 test('add of a second model of the same name', async (t) => {
   await assert.rejects(tinyRegistry(t, { manifests: [smallManifest, smallManifest] }), {
-    message: 'There are two models called tiny: give one another name.',
+    name: 'DuplicateModelError',
+    message: 'two models are called tiny: leave one out, or give it another name in its manifest',
   });
 });
 
@@ -257,13 +275,140 @@ test('load during an unload starts the new engine after the old one has ended', 
   assert.equal(engines.length, 3);
 });
 
-test('unload during a load ends the engine once it is there', async (t) => {
-  const { registry, engines, states } = await tinyRegistry(t);
-  const loading = registry.load('tiny');
-  await Promise.all([registry.unload('tiny'), registry.unload('tiny')]);
-  await loading;
+/** An engine that starts when it is told to, or ends its start when it is told so by the signal. */
+function heldStart() {
+  let open = () => {};
+  const opened = new Promise<void>((resolve) => {
+    open = resolve;
+  });
+  let began = () => {};
+  const begun = new Promise<void>((resolve) => {
+    began = resolve;
+  });
+  const startEngine = async (spec: EngineSpec, signal: AbortSignal) => {
+    began();
+    const aborted = new Promise<never>((_, reject) => {
+      signal.addEventListener('abort', () => reject(new Error('closed while it was starting')));
+    });
+    await Promise.race([opened, aborted]);
+    return new PixelSums(spec);
+  };
+  return { startEngine, begun, open };
+}
+
+const unloadedEarly = { code: 'model_not_ready', message: 'tiny was unloaded before it was ready.' };
+
+test('unload during the start of an engine gives that up, and does not wait for it', async (t) => {
+  const { startEngine, begun } = heldStart();
+  const { registry, states } = await tinyRegistry(t, { startEngine });
+  const loads = [registry.load('tiny'), registry.load('tiny')];
+  const rejected = loads.map((loading) => assert.rejects(loading, unloadedEarly));
+  await begun;
+  await Promise.all([registry.unload('tiny'), registry.unload('tiny'), ...rejected]);
+  assert.deepEqual(states, ['tiny unloaded', 'tiny loading', 'tiny unloaded']);
+});
+
+test('unload during a load whose engine starts nevertheless ends that engine', async (t) => {
+  const startEngine = async (spec: EngineSpec) => new PixelSums(spec);
+  const { registry, engines, states } = await tinyRegistry(t, { startEngine });
+  const rejected = assert.rejects(registry.load('tiny'), unloadedEarly);
+  while (engines.length === 0) await new Promise((resolve) => setImmediate(resolve));
+  const unloading = registry.unload('tiny');
+  await Promise.all([unloading, rejected]);
   assert.equal(engines[0]?.closed, true);
-  assert.deepEqual(states, ['tiny unloaded', 'tiny loading', 'tiny ready', 'tiny unloaded']);
+  assert.equal(states.at(-1), 'tiny unloaded');
+});
+
+test('load after an unload that gave a load up starts anew, and the old load changes nothing', async (t) => {
+  const first = heldStart();
+  let starts = 0;
+  const startEngine = (spec: EngineSpec, signal: AbortSignal) =>
+    starts++ === 0 ? first.startEngine(spec, signal) : Promise.resolve(new PixelSums(spec));
+  const { registry, states } = await tinyRegistry(t, { startEngine });
+  const rejected = assert.rejects(registry.load('tiny'), unloadedEarly);
+  await first.begun;
+  const unloading = registry.unload('tiny');
+  const model = await registry.load('tiny');
+  await Promise.all([unloading, rejected]);
+  assert.equal(registry.get('tiny'), model);
+  assert.deepEqual(states, ['tiny unloaded', 'tiny loading', 'tiny unloaded', 'tiny loading', 'tiny ready']);
+});
+
+test('a load reports its steps, shows them while it lasts, and at its end the time of each part', async (t) => {
+  const { startEngine, begun, open } = heldStart();
+  const { registry, steps, loads } = await tinyRegistry(t, { startEngine });
+  const loading = registry.load('tiny');
+  assert.deepEqual(registry.summary('tiny').progress, { step: 'checking', received_bytes: null, total_bytes: null });
+  await begun;
+  assert.deepEqual(registry.summary('tiny').progress, { step: 'starting', received_bytes: null, total_bytes: null });
+  open();
+  await loading;
+  assert.equal(registry.summary('tiny').progress, null);
+  assert.deepEqual(steps.slice(-2), ['tiny checking', 'tiny starting']);
+  const [load] = loads;
+  assert.ok(load);
+  assert.deepEqual([loads.length, load.model, load.engine], [1, 'tiny', 'onnxruntime']);
+  const { locate, index, convert, engineStart, warmUp, hash, total } = load.times;
+  assert.equal(warmUp, undefined);
+  for (const ms of [locate, index, convert, engineStart, hash]) assert.ok(ms >= 0 && ms <= total, String(ms));
+});
+
+test('loadAll loads one after the other, and one that fails leaves the others', async (t) => {
+  const { registry, states } = await tinyRegistry(t, {
+    manifests: ['one', 'two', 'three'].map((name) => ({ ...smallManifest, name })),
+    startEngine: async (spec) => {
+      starting.push(registry.list().map(({ state }) => state));
+      if (starting.length === 2) throw new Error('no memory left');
+      return new PixelSums(spec);
+    },
+  });
+  const starting: string[][] = [];
+  await registry.loadAll();
+  assert.deepEqual(starting, [
+    ['loading', 'unloaded', 'unloaded'],
+    ['ready', 'loading', 'unloaded'],
+    ['ready', 'failed', 'loading'],
+  ]);
+  assert.ok(states.includes('two failed: no memory left'));
+  assert.equal(registry.ready, false);
+});
+
+test('loadAll leaves out what was unloaded before its turn', async (t) => {
+  const { registry } = await tinyRegistry(t, { manifests: [smallManifest, { ...smallManifest, name: 'other' }] });
+  const loading = registry.loadAll();
+  await registry.unload('other');
+  await loading;
+  assert.deepEqual(
+    registry.list().map(({ state }) => state),
+    ['ready', 'unloaded'],
+  );
+});
+
+test('stopLoading gives up a load, begins no other, and leaves what is ready', async (t) => {
+  const { startEngine, begun } = heldStart();
+  const { registry, states } = await tinyRegistry(t, {
+    manifests: ['one', 'two', 'three'].map((name) => ({ ...smallManifest, name })),
+    startEngine: async (spec, signal) => (starts++ === 0 ? new PixelSums(spec) : await startEngine(spec, signal)),
+  });
+  let starts = 0;
+  const loading = registry.loadAll();
+  await begun;
+  registry.stopLoading();
+  await loading;
+  assert.equal((await registry.get('one').classify(picture)).batchSize, 1);
+  assert.deepEqual(states.slice(3), ['one loading', 'one ready', 'two loading']);
+  await assert.rejects(registry.load('three'), { code: 'shutting_down' });
+  await registry.close();
+  assert.deepEqual(states.slice(6), ['one unloaded', 'two unloaded']);
+});
+
+test('ready does not wait for what was unloaded on request, but for at least one model', async (t) => {
+  const { registry } = await tinyRegistry(t, { manifests: [smallManifest, { ...smallManifest, name: 'other' }] });
+  await registry.loadAll();
+  await registry.unload('other');
+  assert.equal(registry.ready, true);
+  await registry.unload('tiny');
+  assert.equal(registry.ready, false);
 });
 
 test('unload of a model that failed forgets the reason; of one that is not loaded it does nothing', async (t) => {
@@ -276,17 +421,21 @@ test('unload of a model that failed forgets the reason; of one that is not loade
   assert.deepEqual([state, reason], ['unloaded', null]);
 });
 
-test('close unloads every model, also one that is loading, and refuses new loads', async (t) => {
+test('close unloads every model, gives up one that is loading, and refuses new loads', async (t) => {
+  const { startEngine, begun } = heldStart();
   const { registry, engines } = await tinyRegistry(t, {
     manifests: [smallManifest, { ...smallManifest, name: 'other' }],
+    startEngine: async (spec, signal) => (starts++ === 0 ? new PixelSums(spec) : await startEngine(spec, signal)),
   });
+  let starts = 0;
   await registry.load('tiny');
-  const loading = registry.load('other');
+  const loading = assert.rejects(registry.load('other'), { code: 'shutting_down' });
+  await begun;
   await registry.close();
   await loading;
   assert.deepEqual(
     engines.map(({ closed }) => closed),
-    [true, true],
+    [true],
   );
   await assert.rejects(registry.load('tiny'), { code: 'shutting_down' });
   assert.equal(registry.ready, false);
@@ -298,12 +447,14 @@ test('list before and after loading', async (t) => {
     name: 'tiny',
     weights: 'TINY_V1',
     reason: null,
+    progress: null,
     num_params: 93,
     'acc@1': 94.5,
     'acc@5': 100,
     classes: 4,
     input_size: 4,
     transforms: { resize: 6, crop: 4, mean: [0.5, 0.5, 0.5], std: [0.25, 0.25, 0.25] },
+    untrained: false,
     file: 'tiny.safetensors',
     recipe: 'training/train.py',
     dataset: 'Tiny',
@@ -350,12 +501,12 @@ test('describe adds the categories, the layers and what PyTorch prints', async (
   assert.deepEqual(categories, ['red', 'green', 'blue', 'first']);
   assert.equal(multiply_adds, 2 * 27 * 16 + 2 * 3 + 3 * 3 + 3 * 4);
   assert.deepEqual(layers.slice(0, 6), [
-    { name: 'features.0', kind: 'conv', output_shape: [2, 4, 4], parameters: 56 },
-    { name: 'features.1', kind: 'relu', output_shape: [2, 4, 4], parameters: 0 },
-    { name: 'features.2', kind: 'maxpool', output_shape: [2, 2, 2], parameters: 0 },
-    { name: 'avgpool', kind: 'avgpool', output_shape: [2, 1, 1], parameters: 0 },
-    { name: 'flatten', kind: 'flatten', output_shape: [2], parameters: 0 },
-    { name: 'classifier.0', kind: 'linear', output_shape: [3], parameters: 9 },
+    { name: 'features.0', kind: 'conv', output_shape: [2, 4, 4], parameters: 56, multiply_adds: 864 },
+    { name: 'features.1', kind: 'relu', output_shape: [2, 4, 4], parameters: 0, multiply_adds: 0 },
+    { name: 'features.2', kind: 'maxpool', output_shape: [2, 2, 2], parameters: 0, multiply_adds: 0 },
+    { name: 'avgpool', kind: 'avgpool', output_shape: [2, 1, 1], parameters: 0, multiply_adds: 0 },
+    { name: 'flatten', kind: 'flatten', output_shape: [2], parameters: 0, multiply_adds: 0 },
+    { name: 'classifier.0', kind: 'linear', output_shape: [3], parameters: 9, multiply_adds: 6 },
   ]);
   assert.equal(
     layers.reduce((total, { parameters }) => total + parameters, 0),

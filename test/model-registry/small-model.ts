@@ -2,9 +2,10 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
+import { stateDict } from '../../src/network/state-dict.js';
 import type { StateDictEntry } from '../../src/tensor.js';
 import { elementCount } from '../../src/tensor.js';
-import { buildNetwork, stateDict } from '../../src/vgg/network.js';
+import { buildNetwork } from '../../src/vgg/network.js';
 
 /** A manifest of the smallest network of all, in its JSON form. */
 export const smallManifest = {

@@ -71,6 +71,15 @@ describe('asFloat32', () => {
     assert.equal(sources[0]?.path, sources[3]?.path);
   });
 
+  it('ends at a signal, and leaves no file', async () => {
+    const file = write({ a: { shape: [3, 2], strides: [1, 3], elements: 24 } });
+    const cacheDir = join(folder.path, 'aborted');
+    const checkpoint = await readCheckpoint(file);
+    const reason = new Error('unloaded');
+    await assert.rejects(asFloat32(checkpoint, checkpoint.tensors, cacheDir, AbortSignal.abort(reason)), reason);
+    assert.deepEqual(filesIn(cacheDir), []);
+  });
+
   it('gathers a tensor that takes many windows and blocks, with empty and scalar ones beside it', async () => {
     const [rows, columns] = [3000, 2900];
     // Finite values only: V8 may change the payload of a NaN that it carries from one array to another.

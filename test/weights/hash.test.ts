@@ -18,6 +18,11 @@ describe('sha256OfFile', () => {
     assert.equal(await sha256OfFile(folder.write('')), known);
   });
 
+  it('rejects with the reason of a signal', async () => {
+    const reason = new Error('unloaded');
+    await assert.rejects(sha256OfFile(folder.write('vgg'), AbortSignal.abort(reason)), reason);
+  });
+
   it('rejects when there is no file', async () => {
     await assert.rejects(sha256OfFile(join(folder.path, 'absent')), { code: 'ENOENT' });
   });
