@@ -13,8 +13,9 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { availableCpus } from '../src/cpus.js';
 import { startEngine } from '../src/engines/process.js';
+import { stateDict } from '../src/network/state-dict.js';
 import { type BuilderName, builders } from '../src/vgg/configs.js';
-import { builderOptions, buildNetwork, stateDict } from '../src/vgg/network.js';
+import { builderOptions, buildNetwork } from '../src/vgg/network.js';
 import { readCheckpoint } from '../src/weights/checkpoint.js';
 import { asFloat32 } from '../src/weights/convert.js';
 import { matchStateDict } from '../src/weights/match.js';
@@ -69,6 +70,7 @@ async function run(): Promise<void> {
     tensors: await asFloat32(checkpoint, matchStateDict(stateDict(network), checkpoint), folder),
     maxBatchSize: 16,
     threads: availableCpus(),
+    prepack: false,
   });
   const service = await startService(['--model', folder, '--log-level', 'warn']);
   const client = await LeanClient.open(new URL('/classify', service.url), 'image/jpeg', await readFile(values.picture));

@@ -3,6 +3,7 @@ import type { IncomingMessage } from 'node:http';
 import multipart from '@fastify/multipart';
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify';
 import { ServiceError } from './errors.js';
+import { adminRoutes } from './routes/admin.js';
 import { classifyRoutes } from './routes/classify.js';
 import { answerClientError } from './routes/client-error.js';
 import type { RouteDeps } from './routes/deps.js';
@@ -53,7 +54,13 @@ export function buildApp({ logger, ...deps }: AppDeps): FastifyInstance {
     throw new ServiceError('not_found', `There is no ${request.method} ${pathOf(request)}. GET / lists what there is.`);
   });
 
-  const routes = [...classifyRoutes(deps), ...modelRoutes(deps), ...metricsRoutes(deps), ...healthRoutes(deps)];
+  const routes = [
+    ...classifyRoutes(deps),
+    ...modelRoutes(deps),
+    ...adminRoutes(deps),
+    ...metricsRoutes(deps),
+    ...healthRoutes(deps),
+  ];
   addRoutes(app, withRootRoute(routes, deps));
   return app;
 }

@@ -2,7 +2,18 @@ import { homedir } from 'node:os';
 import { isAbsolute, join } from 'node:path';
 import { availableCpus } from './cpus.js';
 import { nearest } from './nearest.js';
-import { boolean, byteSize, int32Max, integer, type Kind, oneOf, text } from './option-kinds.js';
+import {
+  boolean,
+  byteSize,
+  heightByWidth,
+  int32Max,
+  integer,
+  type Kind,
+  oneOf,
+  text,
+  transforms,
+  webAddress,
+} from './option-kinds.js';
 
 /** The verbs of the command, with what each takes besides options. */
 export const verbs = {
@@ -14,8 +25,10 @@ export const verbs = {
   },
   classify: {
     summary: 'Says what is in each picture.',
-    operands: { name: 'FILE...', min: 1, max: Number.POSITIVE_INFINITY },
-    notes: 'A file that cannot be read or is refused is named on stderr; the others are still done.',
+    operands: { name: 'PICTURE...', min: 1, max: Number.POSITIVE_INFINITY },
+    notes:
+      'PICTURE is a file, an http or https URL, or "-": then stdin has a file or a URL on each line. A picture that ' +
+      'cannot be read or is refused is named on stderr; the others are still done.',
   },
   eval: {
     summary: 'Counts how often the model is right on a folder of pictures.',
@@ -33,12 +46,64 @@ export const verbs = {
       'the SHA-256 of those bytes and the name of FILE is printed, or "error:<code>" in place of the hash when the picture ' +
       'is refused; the others are still done.',
   },
+  models: {
+    summary: 'Lists the networks, and which of them are on this machine.',
+    operands: { name: '', min: 0, max: 0 },
+    notes:
+      'NAME is what --model takes. GFLOPS are the multiply-adds of one picture in 10^9, as torchvision counts them. ' +
+      'HERE tells whether the file lies on this machine already.',
+  },
+  pull: {
+    summary: 'Fetches weights, so that the first start need not.',
+    operands: { name: 'NAME...', min: 1, max: Number.POSITIVE_INFINITY },
+    notes:
+      'Files go where PyTorch keeps its own: $TORCH_HOME/hub/checkpoints, by default ~/.cache/torch/hub/checkpoints. ' +
+      'One that is there already is not fetched again. What was fetched before Ctrl-C or a cut is kept, and the next ' +
+      'call goes on from there.',
+  },
+  describe: {
+    summary: 'Prints a network as PyTorch prints it.',
+    operands: { name: 'NAME', min: 1, max: 1 },
+    notes:
+      'NAME is what --model takes: a network of "vgg-serve models", or the path of a manifest. Only --graph needs the ' +
+      'weights; it fetches them where they are missing.',
+  },
+  verify: {
+    summary: 'Checks a file of weights and says which network it holds.',
+    operands: { name: 'FILE', min: 1, max: 1 },
+    notes:
+      "A file named as PyTorch names its own (vgg16-397923af.pth) must have a SHA-256 that begins with the name's digits. " +
+      'Nothing in the file is ever run.',
+  },
+  init: {
+    summary: 'Writes the manifest for a checkpoint of your own.',
+    operands: { name: 'FILE', min: 1, max: 1 },
+    notes:
+      'On a terminal it asks for what is not given; elsewhere it takes the defaults and says so. --cfg and --pool are ' +
+      'for what weights do not show: the layers without any (pooling, LRN), and a pool that is no square.',
+  },
+  doctor: {
+    summary: 'Checks that all is there: Node, CPUs, engine, folders, models.',
+    operands: { name: '', min: 0, max: 0 },
+    notes: 'Each check is printed with "ok", or with what to do about it.',
+  },
 } as const;
 
 export type Verb = keyof typeof verbs;
 
 const everywhere = ['serve', 'classify', 'eval', 'preprocess'] as const satisfies Verb[];
 const withEngine = ['serve', 'classify', 'eval'] as const satisfies Verb[];
+const withWeights = [...withEngine, 'pull', 'describe', 'doctor'] as const satisfies Verb[];
+const withJson = [
+  'classify',
+  'eval',
+  'models',
+  'pull',
+  'describe',
+  'verify',
+  'init',
+  'doctor',
+] as const satisfies Verb[];
 
 /**
  * Every option. The rest follows from a row: its flag (`maxWaitMs` is `--max-wait-ms`), its environment variable
@@ -48,9 +113,11 @@ export const options = {
   model: {
     kind: text('MODEL'),
     default: ['fashion-vgg'],
-    verbs: everywhere,
-    repeatable: ['serve'],
-    help: 'The name of an embedded model, or the path of a manifest or of a folder that holds a manifest.json.',
+    verbs: [...everywhere, 'doctor'],
+    repeatable: ['serve', 'doctor'],
+    help:
+      'A name of "vgg-serve models"; one with its weights: vgg16:IMAGENET1K_V1, vgg16:none (untrained) or vgg16=FILE; or ' +
+      'the path of a manifest, or of a folder that holds a manifest.json.',
   },
   // Not VGG_SERVE_PORT: Kubernetes sets that one to "tcp://..." in every pod beside a service called vgg-serve.
   host: {
@@ -124,8 +191,8 @@ export const options = {
   timeoutMs: {
     kind: integer('MS', 1, int32Max),
     default: 30_000,
-    verbs: ['serve'],
-    help: 'The longest that a request may take.',
+    verbs: ['serve', 'classify'],
+    help: 'The longest that a request may take: one to the server, or one for the picture of a URL.',
   },
   graceMs: {
     kind: integer('MS', 0, int32Max),
@@ -159,12 +226,48 @@ export const options = {
     verbs: everywhere,
     help: 'Turn a photograph as its EXIF header says. torchvision does not.',
   },
+  prepack: {
+    kind: boolean(),
+    default: false,
+    verbs: withEngine,
+    help: 'Keep a copy of the weights in the order in which the engine reads them: about twice the memory, and little faster.',
+  },
+  weightsUrl: {
+    kind: webAddress('URL'),
+    default: undefined,
+    defaultText: "PyTorch's own",
+    verbs: withWeights,
+    help: 'A mirror of the published weights: each file is fetched from URL/<its name>.',
+  },
+  offline: {
+    kind: boolean(),
+    default: false,
+    verbs: withWeights,
+    help: 'Fetch nothing: open no connection for weights, and say which file to put where.',
+  },
   cacheDir: {
     kind: text('DIR'),
     default: userCacheDir,
     defaultText: '~/.cache/vgg-serve, or under XDG_CACHE_HOME',
-    verbs: withEngine,
+    verbs: [...withEngine, 'describe', 'doctor'],
     help: 'Where weights are kept that had to be converted to float32.',
+  },
+  adminToken: {
+    kind: text('TOKEN'),
+    flag: '',
+    default: undefined,
+    defaultText: 'none, and no such addresses',
+    verbs: ['serve'],
+    help:
+      'What POST /models/:name/load and /models/:name/unload ask for. There is no flag for it: every user of the ' +
+      'machine can read the command lines of all processes.',
+  },
+  adminTokenFile: {
+    kind: text('FILE'),
+    default: undefined,
+    defaultText: 'none',
+    verbs: ['serve'],
+    help: 'A file that holds the admin token in one line.',
   },
   logLevel: {
     kind: oneOf('LEVEL', ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']),
@@ -203,10 +306,83 @@ export const options = {
     env: null,
     help: 'Write a line for each picture, sorted by path: path, index of the likeliest class, its probability; tabs between.',
   },
+  categories: {
+    kind: text('FILE'),
+    default: undefined,
+    defaultText: "ImageNet's names for 1,000 classes, else class 0, class 1, ...",
+    verbs: ['init'],
+    env: null,
+    help: 'The names of the classes: a text with one a line, or JSON: a list, or the class_to_idx of an ImageFolder.',
+  },
+  transforms: {
+    kind: transforms('TRANSFORMS'),
+    default: undefined,
+    defaultText: 'imagenet',
+    verbs: ['init'],
+    env: null,
+    help:
+      'What happens to a picture: "imagenet" (256,224 with the mean and std of ImageNet), or RESIZE,CROP in pixels, ' +
+      'which may be followed by the mean and the std of three channels.',
+  },
+  name: {
+    kind: text('NAME'),
+    default: undefined,
+    defaultText: 'from the name of FILE',
+    verbs: ['init'],
+    env: null,
+    help: 'The name of the model.',
+  },
+  cfg: {
+    kind: text('CFG'),
+    default: undefined,
+    defaultText: 'from the checkpoint',
+    verbs: ['init'],
+    env: null,
+    help: 'The convolutional part: A, A-LRN, B, C, D, E, or a list such as 64,LRN,M,128,conv1-128,M.',
+  },
+  pool: {
+    kind: heightByWidth('HEIGHTxWIDTH', 65_536),
+    default: undefined,
+    defaultText: 'a square',
+    verbs: ['init'],
+    env: null,
+    help: 'What the adaptive pooling hands to the classifier.',
+  },
+  manifestPath: {
+    kind: text('MANIFEST'),
+    flag: '--out',
+    default: undefined,
+    defaultText: 'manifest.json beside FILE',
+    verbs: ['init'],
+    env: null,
+    help: 'The manifest to write.',
+  },
+  force: {
+    kind: boolean(),
+    default: false,
+    verbs: ['init'],
+    env: null,
+    help: 'Write over a manifest that is there.',
+  },
+  layers: {
+    kind: boolean(),
+    default: false,
+    verbs: ['describe'],
+    env: null,
+    help: 'Print a table of the layers instead: output shape for one picture, parameters, multiply-adds.',
+  },
+  graph: {
+    kind: text('FILE'),
+    default: undefined,
+    defaultText: 'none',
+    verbs: ['describe'],
+    env: null,
+    help: 'Write the network with its weights as one ONNX file: uint8 pixels in, logits out, for Netron or any ONNX runtime.',
+  },
   json: {
     kind: boolean(),
     default: false,
-    verbs: ['classify', 'eval'],
+    verbs: withJson,
     env: null,
     help: 'Print one JSON object.',
   },
@@ -219,6 +395,8 @@ interface Option<T = unknown> {
   /** Stands in help for a default that is not the same everywhere. */
   readonly defaultText?: string;
   readonly required?: true;
+  /** Where it is not derived from the key: two verbs mean different things by one flag. Empty: only the variable. */
+  readonly flag?: string;
   readonly verbs: readonly Verb[];
   /** The verbs with which it may be given more than once. Its value is then a list with every verb. */
   readonly repeatable?: readonly Verb[];
@@ -270,7 +448,7 @@ function withNames(key: string, row: Option): NamedOption {
   const envName =
     row.env === undefined ? `VGG_SERVE_${words.replaceAll('-', '_').toUpperCase()}` : (row.env ?? undefined);
   const negation = row.kind.placeholder === '' && envName !== undefined ? `--no-${words}` : undefined;
-  return { ...row, key, flag: `--${words}`, envName, negation };
+  return { ...row, key, flag: row.flag ?? `--${words}`, envName, negation };
 }
 
 /**
@@ -299,7 +477,7 @@ function readArguments(argv: readonly string[], rows: readonly NamedOption[], ve
       operands.push(...argv.slice(at + 1));
       break;
     }
-    if (!argument.startsWith('-')) {
+    if (!argument.startsWith('-') || argument === '-') {
       operands.push(argument);
       continue;
     }
@@ -357,7 +535,7 @@ function checkOperands(operands: readonly string[], verb: Verb): void {
 
 function unknownOption(flag: string, rows: readonly NamedOption[], verb: Verb): UsageError {
   const others = Object.keys(verbs).filter((other) => optionsOf(other as Verb).some((row) => row.flag === flag));
-  const known = rows.flatMap((row) => (row.negation === undefined ? [row.flag] : [row.flag, row.negation]));
+  const known = rows.flatMap((row) => (row.negation === undefined ? row.flag || [] : [row.flag, row.negation]));
   const near = nearest(flag, known);
   const hint =
     others.length > 0

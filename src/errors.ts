@@ -23,6 +23,7 @@ export const errorTable = {
   bad_top_k: { status: 400, title: 'Bad top_k' },
   unknown_query_parameter: { status: 400, title: 'Unknown query parameter' },
   bad_request: { status: 400, title: 'Bad request' },
+  unauthorized: { status: 401, title: 'Unauthorized' },
   not_found: { status: 404, title: 'Not found' },
   method_not_allowed: { status: 405, title: 'Method not allowed' },
   request_timeout: { status: 408, title: 'Request timeout' },

@@ -67,7 +67,7 @@ const table = {
     kind: 'counter',
     name: 'vgg_serve_engine_restarts_total',
     help: 'Engine processes that ended by themselves and were started again.',
-    labels: [],
+    labels: ['model'],
   },
   inFlight: {
     kind: 'gauge',
@@ -86,6 +86,12 @@ const table = {
     name: 'vgg_serve_model_state',
     help: '1 for the state that the model is in, 0 for the others.',
     labels: ['model', 'state'],
+  },
+  loadDuration: {
+    kind: 'gauge',
+    name: 'vgg_serve_model_load_seconds',
+    help: 'How long the last load of the model took that succeeded.',
+    labels: ['model'],
   },
 } as const satisfies Record<string, Row>;
 

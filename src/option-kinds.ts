@@ -19,6 +19,16 @@ export function text(placeholder: string): Kind<string> {
   return { placeholder, allowed: `a ${placeholder}`, parse: (seen) => seen || undefined, show: (value) => value };
 }
 
+/** An address of http or https. */
+export function webAddress(placeholder: string): Kind<string> {
+  return {
+    placeholder,
+    allowed: 'an address that begins with http:// or https://',
+    parse: (seen) => (/^https?:\/\//i.test(seen) && URL.canParse(seen) ? seen : undefined),
+    show: (value) => value,
+  };
+}
+
 export function integer(placeholder: string, min: number, max: number): Kind<number> {
   return {
     placeholder,
@@ -65,4 +75,60 @@ export function boolean(): Kind<boolean> {
     parse: (seen) => (seen === 'true' || seen === '1' ? true : seen === 'false' || seen === '0' ? false : undefined),
     show: String,
   };
+}
+
+/** `HEIGHTxWIDTH`. */
+export function heightByWidth(placeholder: string, max: number): Kind<readonly [number, number]> {
+  return {
+    placeholder,
+    allowed: `two whole numbers from 1 to ${max} with an x between, height first`,
+    parse(seen) {
+      const [, height, width] = /^(\d+)x(\d+)$/.exec(seen) ?? [];
+      const extents = [within(Number(height), 1, max), within(Number(width), 1, max)] as const;
+      return extents[0] === undefined || extents[1] === undefined ? undefined : [extents[0], extents[1]];
+    },
+    show: ([height, width]) => `${height}x${width}`,
+  };
+}
+
+type ThreeChannels = readonly [number, number, number];
+
+/** How a picture becomes the network's input: sizes in pixels, mean and std for each channel on the 0..1 scale. */
+export interface TransformsValue {
+  readonly resize: number;
+  readonly crop: number;
+  readonly mean: ThreeChannels;
+  readonly std: ThreeChannels;
+}
+
+/** torchvision's preset for ImageNet (torchvision.transforms._presets.ImageClassification). */
+export const imagenetTransforms: TransformsValue = {
+  resize: 256,
+  crop: 224,
+  mean: [0.485, 0.456, 0.406],
+  std: [0.229, 0.224, 0.225],
+};
+
+/** `imagenet`, `resize,crop` with ImageNet's mean and std, or all eight numbers. */
+export function transforms(placeholder: string): Kind<TransformsValue> {
+  return {
+    placeholder,
+    allowed:
+      '"imagenet", or resize,crop in pixels, or resize,crop and the mean and the std of three channels: 2 or 8 numbers with commas between',
+    parse(seen) {
+      if (seen === 'imagenet') return imagenetTransforms;
+      const numbers = seen.split(',').map((one) => (/^ *\d+(\.\d+)? *$/.test(one) ? Number(one) : Number.NaN));
+      const { mean, std } = imagenetTransforms;
+      const [resize = 0, crop = 0, ...channels] = numbers.length === 2 ? [...numbers, ...mean, ...std] : numbers;
+      if (channels.length !== 6 || numbers.some(Number.isNaN) || !isPixels(resize) || !isPixels(crop)) return undefined;
+      const [r = 0, g = 0, b = 0, stdR = 0, stdG = 0, stdB = 0] = channels;
+      if (Math.min(stdR, stdG, stdB) <= 0) return undefined;
+      return { resize, crop, mean: [r, g, b], std: [stdR, stdG, stdB] };
+    },
+    show: ({ resize, crop, mean, std }) => [resize, crop, ...mean, ...std].join(','),
+  };
+}
+
+function isPixels(value: number): boolean {
+  return Number.isInteger(value) && value >= 1 && value <= 65_536;
 }

@@ -8,7 +8,11 @@ export function registryMetrics(metrics: Metrics): RegistryObserver {
   return {
     stateChanged(model, current) {
       for (const state of states) metrics.modelState.set({ model, state }, state === current ? 1 : 0);
+      metrics.engineRestarts.inc({ model }, 0); // The series begins at 0, so that a rate sees the first restart.
     },
+    // No gauge: /health/ready tells how far a load is, and a scrape every 15 s would miss most of it.
+    loadProgress: () => {},
+    loaded: (model, _info, times) => metrics.loadDuration.set({ model }, times.total / 1000),
     queueDepth: (model, pictures) => metrics.queueDepth.set({ model }, pictures),
     queueWait: (model, waitMs) => metrics.queueWait.observe({ model }, waitMs / 1000),
     batch(model, { size, computeMs }) {

@@ -1,16 +1,18 @@
 import closeWithGrace from 'close-with-grace';
-import type { Logger } from 'pino';
+import { readAdminToken } from './admin-token.js';
 import { buildApp } from './app.js';
 import type { Config } from './config.js';
 import type { Engine, EngineSpec } from './engines/engine.js';
 import { type EngineProcessOptions, startEngine } from './engines/process.js';
-import { ServiceError } from './errors.js';
 import { createLogger } from './logging.js';
 import { createMetrics } from './metrics.js';
 import type { ModelSummary } from './model-registry/description.js';
+import { hubWeights } from './model-registry/hub-weights.js';
+import type { RegistryObserver } from './model-registry/observer.js';
 import { ModelRegistry } from './model-registry/registry.js';
 import { resolveModel } from './model-registry/resolve.js';
 import { createPreprocessor } from './preprocessing/preprocessor.js';
+import { registryLog } from './registry-log.js';
 import { registryMetrics } from './registry-metrics.js';
 
 export interface RunningServer {
@@ -27,6 +29,9 @@ export class ListenError extends Error {
   override readonly name = 'ListenError';
 }
 
+/** Sees the loads of models as they go on. */
+export type LoadDisplay = Pick<RegistryObserver, 'stateChanged' | 'loadProgress'>;
+
 /** As engines/process.ts does it. */
 export type StartEngine = (spec: EngineSpec, options: EngineProcessOptions) => Promise<Engine>;
 
@@ -35,25 +40,35 @@ export type StartEngine = (spec: EngineSpec, options: EngineProcessOptions) => P
  * that cannot be loaded leaves the server up and not ready. SIGTERM and SIGINT answer what is under way and end the
  * process with 0; a second signal, or `graceMs`, ends it at once with 1.
  *
- * @throws ListenError; UnknownModelError or ManifestError for a model that there is not
+ * @param display shows how far a fetch is, in place of the log
+ * @throws ListenError; UnknownModelError or ManifestError for a model that there is not, DuplicateModelError;
+ *   UsageError for an admin token that cannot be one
  */
-export async function startServer(config: Config, start: StartEngine = startEngine): Promise<RunningServer> {
+export async function startServer(
+  given: Config,
+  start: StartEngine = startEngine,
+  display?: LoadDisplay,
+): Promise<RunningServer> {
+  const config = { ...given, adminToken: await readAdminToken(given) };
   const logger = createLogger(config.logLevel);
   const metrics = createMetrics();
   const registry = new ModelRegistry({
-    startEngine: (spec) =>
+    startEngine: (spec, { model, signal }) =>
       start(spec, {
+        signal,
         engine: config.engine === 'auto' ? 'onnxruntime' : config.engine,
-        log: (line) => logger.info({ line }, 'engine'),
+        log: (line) => logger.info({ model, line }, 'engine'),
         onRestart(reason) {
-          metrics.engineRestarts.inc();
-          logger.error({ reason }, 'engine restarted');
+          metrics.engineRestarts.inc({ model });
+          logger.error({ model, reason }, 'engine restarted');
         },
       }),
     limits: config,
     threads: config.threads,
+    prepack: config.prepack,
     cacheDir: config.cacheDir,
-    observer: registryMetrics(metrics),
+    fetchWeights: hubWeights(config, process.env, (line) => logger.info({ line }, 'weights')),
+    observer: toAll(registryMetrics(metrics), registryLog(logger), display),
   });
   for (const manifest of await Promise.all(config.model.map(resolveModel))) registry.add(manifest);
   const preprocessor = createPreprocessor({
@@ -66,6 +81,7 @@ export async function startServer(config: Config, start: StartEngine = startEngi
   const app = buildApp({ config, registry, preprocessor, metrics, logger });
 
   async function close(): Promise<void> {
+    registry.stopLoading(); // A request may wait for a load; the app ends when its requests are answered.
     await app.close();
     await registry.close();
     await preprocessor.close();
@@ -84,7 +100,7 @@ export async function startServer(config: Config, start: StartEngine = startEngi
   });
   return {
     url: app.listeningOrigin,
-    loaded: loadModels(registry, logger),
+    loaded: registry.loadAll().then(() => registry.list()),
     async close() {
       grace.uninstall();
       await close();
@@ -92,17 +108,24 @@ export async function startServer(config: Config, start: StartEngine = startEngi
   };
 }
 
-async function loadModels(registry: ModelRegistry, logger: Logger): Promise<readonly ModelSummary[]> {
-  for (const { name } of registry.list()) {
-    try {
-      const { info } = await registry.load(name);
-      logger.info({ model: name, ...info }, 'model ready');
-    } catch (err) {
-      if (err instanceof ServiceError && err.code === 'shutting_down') break;
-      logger.error({ model: name, err }, 'model not loaded');
-    }
-  }
-  return registry.list();
+function toAll(
+  metrics: RegistryObserver,
+  log: ReturnType<typeof registryLog>,
+  display: LoadDisplay | undefined,
+): RegistryObserver {
+  return {
+    ...metrics,
+    stateChanged(...change) {
+      metrics.stateChanged(...change);
+      display?.stateChanged(...change); // First, so that the line of the log stands below what was shown.
+      log.stateChanged(...change);
+    },
+    loadProgress: (display ?? log).loadProgress,
+    loaded(...load) {
+      metrics.loaded(...load);
+      log.loaded(...load);
+    },
+  };
 }
 
 function listenError(error: NodeJS.ErrnoException, { host, port }: Config): ListenError {

@@ -12,6 +12,12 @@ const operandsOf: Record<Verb, string[]> = {
   classify: ['a.png'],
   eval: ['pictures'],
   preprocess: ['--out', 'crops', 'a.png'],
+  models: [],
+  pull: ['vgg16'],
+  describe: ['vgg16'],
+  verify: ['vgg16.pth'],
+  doctor: [],
+  init: ['own.pth'],
 };
 
 function usageError(argv: string[], message: string, verb: Verb = 'serve', env: NodeJS.ProcessEnv = {}): void {
@@ -45,7 +51,12 @@ test('parseConfig without arguments or variables: the defaults', () => {
     threads: availableCpus(),
     preprocessThreads: availableCpus(),
     exifOrientation: false,
+    prepack: false,
+    weightsUrl: undefined,
+    offline: false,
     cacheDir: '/home/ada/.cache/vgg-serve',
+    adminToken: undefined,
+    adminTokenFile: undefined,
     logLevel: 'info',
     operands: [],
   });
@@ -155,6 +166,21 @@ test('parseConfig: one of several words', () => {
   );
 });
 
+test('parseConfig: where weights come from', () => {
+  const env = { VGG_SERVE_WEIGHTS_URL: 'http://mirror/torch', VGG_SERVE_OFFLINE: '1' };
+  for (const verb of ['serve', 'classify', 'eval', 'pull', 'describe', 'doctor'] as const) {
+    const config = parseConfig(operandsOf[verb], env, verb);
+    assert.equal(config.weightsUrl, 'http://mirror/torch', verb);
+    assert.equal(config.offline, true, verb);
+    const given = parseConfig(['--weights-url=https://a', '--no-offline', ...operandsOf[verb]], env, verb);
+    assert.deepEqual([given.weightsUrl, given.offline], ['https://a', false], verb);
+  }
+  usageError(
+    ['--weights-url', 'mirror/torch'],
+    '--weights-url: "mirror/torch" is not allowed: give an address that begins with http:// or https://',
+  );
+});
+
 test('parseConfig: a missing value', () => {
   usageError(['--port'], '--port is not followed by a value: give a whole number from 0 to 65535');
   usageError(['--cache-dir', '--port', '1'], '--cache-dir is not followed by a value: give a DIR');
@@ -171,7 +197,10 @@ test('parseConfig: an unknown option', () => {
   );
   usageError(['--frobnicate'], '--frobnicate is not an option of serve: "vgg-serve serve --help" lists them');
   usageError(['-p', '1'], '-p is not an option of serve: "vgg-serve serve --help" lists them');
-  usageError(['--json'], '--json is not an option of serve (it is one of classify, eval)');
+  usageError(
+    ['--json'],
+    '--json is not an option of serve (it is one of classify, eval, models, pull, describe, verify, init, doctor)',
+  );
   usageError(['--no-json', 'a.png'], '--no-json is not an option of classify: did you mean --json?', 'classify');
 });
 
@@ -180,7 +209,7 @@ test('parseConfig: a required option that is missing', () => {
 });
 
 test('parseConfig: too few or too many operands', () => {
-  usageError([], 'classify needs FILE...: see "vgg-serve classify --help"', 'classify');
+  usageError([], 'classify needs PICTURE...: see "vgg-serve classify --help"', 'classify');
   usageError([], 'eval needs DIR: see "vgg-serve eval --help"', 'eval');
   usageError(['a', 'b'], 'eval takes one DIR, but was given "b": see "vgg-serve eval --help"', 'eval');
   usageError(['a.png'], 'serve takes options only, but was given "a.png": see "vgg-serve serve --help"');
@@ -212,9 +241,9 @@ test('verbHelp: names each option of the verb with its variable, in at most 96 c
       required,
       kind: { choices },
     } of optionsOf(verb)) {
-      const shown = negation === undefined ? flag : flag.replace('--', '--[no-]');
+      const shown = flag === '' ? `${envName}` : negation === undefined ? flag : flag.replace('--', '--[no-]');
       assert.match(help, new RegExp(`^  ${shown.replaceAll(/[[\]]/g, '\\$&')}( |$)`, 'm'));
-      if (envName !== undefined) assert.ok(unwrapped.includes(`env: ${envName}]`), flag);
+      if (envName !== undefined && flag !== '') assert.ok(unwrapped.includes(`env: ${envName}]`), flag);
       if (choices !== undefined) assert.ok(unwrapped.includes(`One of ${choices.join(', ')}.`), flag);
       if (required) assert.match(help, /\[required\]/);
     }

@@ -16,17 +16,22 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   nearest: [],
   logging: [],
   'option-kinds': [],
+  // What the networks of every family are made of.
+  network: ['tensor'],
   // Level 1: what is below, never each other.
-  vgg: ['tensor'],
+  vgg: ['network'],
+  resnet: ['network'],
   weights: ['errors', 'tensor'],
   preprocessing: ['errors'],
   batching: ['errors'],
   config: ['cpus', 'nearest', 'option-kinds'],
   // Level 2.
-  engines: ['errors', 'tensor', 'vgg'],
+  engines: ['errors', 'tensor', 'network'],
   // Level 3.
-  'model-registry': ['errors', 'tensor', 'nearest', 'vgg', 'weights', 'batching', 'engines'],
+  'model-registry': ['errors', 'tensor', 'nearest', 'network', 'vgg', 'resnet', 'weights', 'batching', 'engines'],
   'registry-metrics': ['metrics', 'model-registry'],
+  'registry-log': ['weights', 'model-registry'],
+  'admin-token': ['config'],
   // Level 4 and up.
   routes: ['errors', 'metrics', 'config', 'preprocessing', 'model-registry'],
   app: ['errors', 'metrics', 'config', 'routes'],
@@ -39,10 +44,25 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
     'engines',
     'model-registry',
     'registry-metrics',
+    'registry-log',
+    'admin-token',
     'app',
   ],
   // The verb `serve` is the server.
-  cli: ['errors', 'config', 'preprocessing', 'engines', 'model-registry', 'server'],
+  cli: [
+    'errors',
+    'tensor',
+    'cpus',
+    'option-kinds',
+    'network',
+    'vgg',
+    'weights',
+    'config',
+    'preprocessing',
+    'engines',
+    'model-registry',
+    'server',
+  ],
   'cli.ts': ['nearest', 'config', 'cli'],
 };
 

@@ -1,14 +1,14 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { Agent, get } from 'node:http';
 import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { after, type TestContext } from 'node:test';
 import { type Config, parseConfig } from '../src/config.js';
-import type { Engine } from '../src/engines/engine.js';
+import { startEngine } from '../src/engines/process.js';
 import { type RunningServer, type StartEngine, startServer } from '../src/server.js';
 import { ColourEngine, writeColourModel } from './routes/colour-model.js';
 import { png, until } from './routes/service.js';
@@ -20,18 +20,19 @@ after(() => rm(dir, { recursive: true }));
 
 test('startServer() listens before its model is loaded', async (t) => {
   const engine = new ColourEngine();
-  let load = (_engine: Engine) => {};
-  const loaded = new Promise<Engine>((resolve) => {
-    load = resolve;
-  });
-  const { url } = await start(t, {}, () => loaded);
+  engine.holdStart();
+  const { url } = await start(t, {}, (_spec, { signal }) => engine.start(signal));
+  await engine.starting;
   assert.equal((await fetch(`${url}/health/live`)).status, 200);
   const early = await fetch(`${url}/health/ready`);
   assert.equal(early.status, 503);
   const problem = (await early.json()) as { models: unknown };
-  assert.deepEqual(problem.models, [{ name: 'colours', state: 'loading', reason: null }]);
+  const noBytes = { received_bytes: null, total_bytes: null };
+  assert.deepEqual(problem.models, [
+    { name: 'colours', state: 'loading', reason: null, progress: { step: 'starting', ...noBytes } },
+  ]);
   assert.equal((await classify(url)).status, 503);
-  load(engine);
+  engine.release();
   await until(async () => (await fetch(`${url}/health/ready`)).ok);
   assert.equal((await classify(url)).status, 200);
 });
@@ -44,13 +45,100 @@ test('startServer() with a model that cannot be loaded stays up, and not ready',
   assert.equal((await fetch(`${url}/health/live`)).status, 200);
 });
 
+test('startServer() with several models: each is ready on its own, the first is the default, one that fails leaves the others', async (t) => {
+  const manifests = [manifest, await writeColourModel(dir, 'broken'), await writeColourModel(dir, 'late')];
+  const late = new ColourEngine();
+  late.holdStart();
+  const starts: StartEngine[] = [
+    async () => new ColourEngine(),
+    async () => {
+      throw new Error('no memory left');
+    },
+    (_spec, { signal }) => late.start(signal),
+  ];
+  let started = 0;
+  const startEngine: StartEngine = (...args) => (starts[started++] as StartEngine)(...args);
+  const { url, loaded } = await start(t, { model: manifests }, startEngine);
+  await late.starting;
+
+  const ready = await fetch(`${url}/health/ready`);
+  assert.equal(ready.status, 503);
+  const { detail } = (await ready.json()) as { detail: string };
+  assert.equal(detail, 'broken is failed: no memory left; late is loading: starting');
+  for (const [query, status, seen] of [
+    ['', 200, 'colours'],
+    ['?model=colours', 200, 'colours'],
+    ['?model=broken', 503, 'broken could not be loaded: no memory left'],
+    ['?model=late', 503, 'late is still loading. Try again soon.'],
+    ['?model=nobody', 404, "There is no model 'nobody'. The models are: colours, broken, late."],
+  ] as const) {
+    const answer = await classify(url, query);
+    const body = (await answer.json()) as { model?: string; detail?: string };
+    assert.deepEqual([answer.status, body.model ?? body.detail], [status, seen]);
+  }
+
+  late.release();
+  const summaries = await loaded;
+  assert.deepEqual(
+    summaries.map(({ state, reason }) => [state, reason]),
+    [
+      ['ready', null],
+      ['failed', 'no memory left'],
+      ['ready', null],
+    ],
+  );
+  assert.equal((await classify(url, '?model=late')).status, 200);
+});
+
+test('startServer() with two models of one name', async (t) => {
+  await assert.rejects(start(t, { model: [manifest, manifest] }), {
+    name: 'DuplicateModelError',
+    message: /^two models are called colours: /,
+  });
+});
+
+test('startServer() with a file of the admin token', async (t) => {
+  const adminTokenFile = join(dir, 'token');
+  await writeFile(adminTokenFile, 'c2VjcmV0\n');
+  const { url, loaded } = await start(t, { adminTokenFile });
+  await loaded;
+  const unload = (token: string) =>
+    fetch(`${url}/models/colours/unload`, { method: 'POST', headers: { authorization: `Bearer ${token}` } });
+  assert.equal((await unload('c2VjcmV1')).status, 401);
+  assert.equal((await unload('c2VjcmV0')).status, 200);
+});
+
+test('a model that is unloaded and loaded ten times: each time its process is gone, and the last one answers', async (t) => {
+  const pids: number[] = [];
+  const startReal: StartEngine = async (spec, options) => {
+    const engine = await startEngine(spec, options);
+    pids.push(engine.pid as number);
+    return engine;
+  };
+  const { url, loaded } = await start(t, { model: ['fashion-vgg'], adminToken: 'c2VjcmV0' }, startReal);
+  await loaded;
+  const post = async (verb: string) => {
+    const headers = { authorization: 'Bearer c2VjcmV0' };
+    const answer = await fetch(`${url}/models/fashion-vgg/${verb}`, { method: 'POST', headers });
+    return ((await answer.json()) as { state: string }).state;
+  };
+  for (let round = 1; round <= 10; round++) {
+    assert.equal(await post('unload'), 'unloaded');
+    assert.equal(isRunning(pids.at(-1)), false);
+    assert.equal(await post('load'), 'ready');
+  }
+  assert.equal(new Set(pids).size, 11);
+  assert.equal(isRunning(pids.at(-1)), true);
+  assert.equal((await classify(url)).status, 200);
+});
+
 test('startServer() counts the restarts of an engine', async (t) => {
   const { url, loaded } = await start(t, {}, async (_spec, { onRestart }) => {
     onRestart?.('killed');
     return new ColourEngine();
   });
   await loaded;
-  assert.match(await (await fetch(`${url}/metrics`)).text(), /^vgg_serve_engine_restarts_total 1$/m);
+  assert.match(await (await fetch(`${url}/metrics`)).text(), /^vgg_serve_engine_restarts_total\{model="colours"\} 1$/m);
 });
 
 test('startServer() on a port that is taken', async (t) => {
@@ -90,6 +178,21 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
   });
 }
 
+test('SIGTERM while a model is being loaded does not wait for the load, and neither does a request for it', async (t) => {
+  const env = { HOLD_START: '1', VGG_SERVE_ADMIN_TOKEN: 'c2VjcmV0' };
+  const server = await forkServer(t, { env, ready: false });
+  await until(async () => (await (await fetch(`${server.url}/health/ready`)).text()).includes('"starting"'));
+  const headers = { authorization: 'Bearer c2VjcmV0' };
+  const load = (query: string) => fetch(`${server.url}/models/colours/load${query}`, { method: 'POST', headers });
+  const waiting = load('');
+  assert.equal((await load('?wait=false')).status, 202); // By now the request above has arrived too.
+  server.child.kill('SIGTERM');
+  const answer = await waiting;
+  assert.equal(answer.status, 503);
+  assert.equal(((await answer.json()) as { code: string }).code, 'shutting_down');
+  assert.equal(await server.exitCode, 0);
+});
+
 test('SIGTERM while clients hold connections on which nothing is under way: the process ends with 0', async (t) => {
   const server = await forkServer(t);
   const agent = new Agent({ keepAlive: true });
@@ -117,7 +220,7 @@ test('a second SIGTERM ends the process at once with 1', async (t) => {
 });
 
 test('a request that takes longer than --grace-ms after SIGTERM is given up, and the process ends with 1', async (t) => {
-  const server = await forkServer(t, '--grace-ms', '50');
+  const server = await forkServer(t, { options: ['--grace-ms', '50'] });
   server.child.send('hold');
   const underWay = assert.rejects(classify(server.url));
   await server.message('running');
@@ -146,11 +249,22 @@ interface ForkedServer {
   message(word: string): Promise<void>;
 }
 
-/** The server in a process of its own, ready. */
-async function forkServer(t: TestContext, ...options: string[]): Promise<ForkedServer> {
+interface ForkOptions {
+  readonly options?: readonly string[];
+  readonly env?: NodeJS.ProcessEnv;
+  /** Whether to wait until it is. */
+  readonly ready?: boolean;
+}
+
+/** The server in a process of its own. */
+async function forkServer(
+  t: TestContext,
+  { options = [], env = {}, ready = true }: ForkOptions = {},
+): Promise<ForkedServer> {
   const program = new URL('./held-server.js', import.meta.url);
   const child = fork(program, [manifest, '--cache-dir', dir, ...options], {
     stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
+    env,
   });
   t.after(() => child.kill('SIGKILL'));
   const messages: unknown[] = [];
@@ -162,7 +276,7 @@ async function forkServer(t: TestContext, ...options: string[]): Promise<ForkedS
   const exitCode = once(child, 'exit').then(([code]) => code as number | null);
   await until(() => messages.length > 0);
   const url = String(messages[0]);
-  await until(async () => (await fetch(`${url}/health/ready`)).ok);
+  if (ready) await until(async () => (await fetch(`${url}/health/ready`)).ok);
   return {
     child,
     url,
@@ -172,8 +286,16 @@ async function forkServer(t: TestContext, ...options: string[]): Promise<ForkedS
   };
 }
 
-function classify(url: string): Promise<Response> {
-  return fetch(`${url}/classify`, { method: 'POST', headers: { 'content-type': 'image/png' }, body: red });
+function classify(url: string, query = ''): Promise<Response> {
+  return fetch(`${url}/classify${query}`, { method: 'POST', headers: { 'content-type': 'image/png' }, body: red });
+}
+
+function isRunning(pid: number | undefined): boolean {
+  try {
+    return process.kill(pid ?? Number.NaN, 0);
+  } catch {
+    return false;
+  }
 }
 
 /** Whether a new connection is refused. */

@@ -1,5 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { ServiceError } from '../errors.js';
+import type { ProgressSummary } from '../model-registry/description.js';
 import type { RouteDeps } from './deps.js';
 import { sendProblem } from './problem.js';
 import type { Route } from './route.js';
@@ -15,17 +16,28 @@ export function healthRoutes({ registry }: RouteDeps): Route[] {
     {
       method: 'GET',
       url: '/health/ready',
-      summary: 'Whether every model is loaded and warm; 503 says which is not, and why.',
+      summary:
+        'Whether every model is loaded and warm; 503 says which is not, and why. Those unloaded on request do not count.',
       handler: ready,
     },
   ];
 
   function ready(_request: FastifyRequest, reply: FastifyReply) {
-    const models = registry.list().map(({ name, state, reason }) => ({ name, state, reason }));
+    const models = registry.list().map(({ name, state, reason, progress }) => ({ name, state, reason, progress }));
     if (registry.ready) return { ready: true, models };
     const late = models
       .filter(({ state }) => state !== 'ready')
-      .map(({ name, state, reason }) => `${name} is ${state}${reason === null ? '' : `: ${reason}`}`);
+      .map(({ name, state, reason, progress }) => {
+        const more = reason ?? (progress && inWords(progress));
+        return `${name} is ${state}${more === null ? '' : `: ${more}`}`;
+      });
     return sendProblem(reply, new ServiceError('model_not_ready', late.join('; ')), { ready: false, models });
   }
+}
+
+function inWords({ step, received_bytes: received, total_bytes: total }: ProgressSummary): string {
+  if (step !== 'fetching' || received === null) return step;
+  const inMegabytes = (bytes: number) => (bytes / 1e6).toFixed(1);
+  const of = total === null ? '' : ` of ${inMegabytes(total)}`;
+  return `${step}, ${inMegabytes(received)}${of} MB`;
 }

@@ -1,8 +1,9 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Engine, EngineInfo, EngineResult } from '../../src/engines/engine.js';
+import { stateDict } from '../../src/network/state-dict.js';
 import { elementCount } from '../../src/tensor.js';
-import { buildNetwork, stateDict } from '../../src/vgg/network.js';
+import { buildNetwork } from '../../src/vgg/network.js';
 import { writeSafetensors } from '../../src/weights/safetensors-writer.js';
 
 export const categories = ['red', 'green', 'blue'];
@@ -45,12 +46,37 @@ export class ColourEngine implements Engine {
   onRun = () => {};
   /** Of `start` and of runs. */
   failure: Error | undefined;
+  /** Resolves when `start` has been called. */
+  readonly starting: Promise<void>;
+  closed = 0;
+  #began = () => {};
+  #startGate: Promise<void> = Promise.resolve();
   #gate: Promise<void> = Promise.resolve();
+  #openStart = () => {};
   #open = () => {};
 
-  async start(): Promise<Engine> {
+  constructor() {
+    this.starting = new Promise((resolve) => {
+      this.#began = resolve;
+    });
+  }
+
+  /** @param signal rejects a start that is held up */
+  async start(signal?: AbortSignal): Promise<Engine> {
+    this.#began();
+    const aborted = new Promise<never>((_, reject) => {
+      signal?.addEventListener('abort', () => reject(new Error('closed while it was starting')));
+    });
+    await Promise.race([this.#startGate, aborted]);
     if (this.failure !== undefined) throw this.failure;
     return this;
+  }
+
+  /** Starts that begin from now on wait for `release`. */
+  holdStart(): void {
+    this.#startGate = new Promise((resolve) => {
+      this.#openStart = resolve;
+    });
   }
 
   /** Runs that begin from now on wait for `release`. */
@@ -61,6 +87,7 @@ export class ColourEngine implements Engine {
   }
 
   release(): void {
+    this.#openStart();
     this.#open();
   }
 
@@ -73,7 +100,9 @@ export class ColourEngine implements Engine {
     return { logits, computeMs: 1.5 };
   }
 
-  async close(): Promise<void> {}
+  async close(): Promise<void> {
+    this.closed++;
+  }
 }
 
 /** [n, crop, crop, 3] to [n, 3]. */

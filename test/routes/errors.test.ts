@@ -41,6 +41,8 @@ const provocations = {
   bad_top_k: async (t) => await post(await startService(t), red, 'image/png', '?top_k=0'),
   unknown_query_parameter: async (t) => await post(await startService(t), red, 'image/png', '?topk=1'),
   bad_request: async (t) => await (await startService(t)).http.get('/models/%ff%'),
+  unauthorized: async (t) =>
+    await (await startService(t, { adminToken: 'secret' })).http.post('/models/colours/unload'),
   not_found: async (t) => await (await startService(t)).http.get('/clasify'),
   method_not_allowed: async (t) => await (await startService(t)).http.get('/classify'),
   async request_timeout(t) {

@@ -26,11 +26,12 @@ test('GET /metrics after requests', async (t) => {
     'vgg_serve_queue_depth{model="colours"} 0',
     'vgg_serve_model_state{model="colours",state="ready"} 1',
     'vgg_serve_model_state{model="colours",state="loading"} 0',
-    'vgg_serve_engine_restarts_total 0',
+    'vgg_serve_engine_restarts_total{model="colours"} 0',
   ]) {
     assert.ok(text.includes(`${line}\n`), `${line}\n${text}`);
   }
   assert.match(text, /^vgg_serve_compute_seconds_sum\{model="colours"\} 0\.00(15|3)$/m);
+  assert.match(text, /^vgg_serve_model_load_seconds\{model="colours"\} 0\.\d+$/m);
   assert.match(text, /^process_cpu_seconds_total /m);
   assert.doesNotMatch(text, /invented/);
 });

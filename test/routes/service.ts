@@ -9,10 +9,12 @@ import supertest from 'supertest';
 import { buildApp } from '../../src/app.js';
 import { type Config, parseConfig } from '../../src/config.js';
 import { createMetrics, type Metrics } from '../../src/metrics.js';
+import type { FetchWeights } from '../../src/model-registry/locate.js';
 import { readManifest } from '../../src/model-registry/manifest.js';
 import { ModelRegistry } from '../../src/model-registry/registry.js';
 import { createPreprocessor } from '../../src/preprocessing/preprocessor.js';
 import { registryMetrics } from '../../src/registry-metrics.js';
+import { catalogue } from '../../src/weights/catalogue.js';
 import { ColourEngine, writeColourModel } from './colour-model.js';
 
 export interface Service {
@@ -26,24 +28,36 @@ export interface Service {
   readonly log: Record<string, unknown>[];
 }
 
+interface Options {
+  readonly models?: readonly string[];
+  readonly load?: boolean;
+  /** With it, the models' weights are to be fetched. */
+  readonly fetchWeights?: FetchWeights;
+}
+
 /** The real app on a free port, with everything real but the engine. It ends with the test. */
 export async function startService(
   t: TestContext,
   overrides: Partial<Config> = {},
-  { models = ['colours'], load = true } = {},
+  { models = ['colours'], load = true, fetchWeights }: Options = {},
 ): Promise<Service> {
   const config = { ...parseConfig([], {}, 'serve'), preprocessThreads: 1, ...overrides };
   const dir = await mkdtemp(join(tmpdir(), 'vgg-serve-'));
   const engine = new ColourEngine();
   const metrics = createMetrics();
   const registry = new ModelRegistry({
-    startEngine: () => engine.start(),
+    startEngine: (_spec, { signal }) => engine.start(signal),
     limits: config,
     threads: 1,
     cacheDir: dir,
+    ...(fetchWeights && { fetchWeights }),
     observer: registryMetrics(metrics),
   });
-  for (const name of models) registry.add(await readManifest(await writeColourModel(dir, name)));
+  for (const name of models) {
+    const manifest = await readManifest(await writeColourModel(dir, name));
+    const [entry] = catalogue;
+    registry.add(fetchWeights && entry ? { ...manifest, source: { kind: 'hub', entry } } : manifest);
+  }
   if (load) for (const name of models) await registry.load(name);
   const preprocessor = createPreprocessor({
     threads: config.preprocessThreads,
