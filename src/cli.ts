@@ -12,15 +12,39 @@ const run = {
   },
   async classify(argv, env) {
     const config = parseConfig(argv, env, 'classify');
-    return await (await import('./cli/classify.js')).classify(config);
+    return await (await import('./cli/classify.js')).classify(config, env);
   },
   async eval(argv, env) {
     const config = parseConfig(argv, env, 'eval');
-    return await (await import('./cli/eval.js')).evaluate(config);
+    return await (await import('./cli/eval.js')).evaluate(config, env);
   },
   async preprocess(argv, env) {
     const config = parseConfig(argv, env, 'preprocess');
     return await (await import('./cli/preprocess.js')).preprocess(config);
+  },
+  async models(argv, env) {
+    const config = parseConfig(argv, env, 'models');
+    return await (await import('./cli/models.js')).models(config, env);
+  },
+  async pull(argv, env) {
+    const config = parseConfig(argv, env, 'pull');
+    return await (await import('./cli/pull.js')).pull(config, env);
+  },
+  async describe(argv, env) {
+    const config = parseConfig(argv, env, 'describe');
+    return await (await import('./cli/describe.js')).describe(config, env);
+  },
+  async verify(argv, env) {
+    const config = parseConfig(argv, env, 'verify');
+    return await (await import('./cli/verify.js')).verify(config);
+  },
+  async init(argv, env) {
+    const config = parseConfig(argv, env, 'init');
+    return await (await import('./cli/init.js')).init(config);
+  },
+  async doctor(argv, env) {
+    const config = parseConfig(argv, env, 'doctor');
+    return await (await import('./cli/doctor.js')).doctor(config, env);
   },
 } satisfies Record<Verb, (argv: string[], env: NodeJS.ProcessEnv) => Promise<number>>;
 
@@ -67,7 +91,7 @@ function version(): string {
 }
 
 function isWrongUse(error: unknown): boolean {
-  return error instanceof Error && ['UsageError', 'UnknownModelError'].includes(error.name);
+  return error instanceof Error && ['UsageError', 'UnknownModelError', 'DuplicateModelError'].includes(error.name);
 }
 
 /** The stack comes only with what is a fault of the program: a TypeError and the like, but not the system's errors. */

@@ -18,8 +18,8 @@ interface Tally {
 }
 
 /** Prints acc@1 and acc@5 of the model on a folder per class. Answers the exit code: 1 if any picture was refused. */
-export async function evaluate(config: Config<'eval'>): Promise<number> {
-  return await withSession(config, async (session) => {
+export async function evaluate(config: Config<'eval'>, env: NodeJS.ProcessEnv): Promise<number> {
+  return await withSession(config, env, async (session) => {
     const { name, weights, categories } = session.model.manifest;
     const pictures = await readDataset(config.operands[0] as string, categories);
     // Opened before the work: a file that cannot be written is better known now.

@@ -40,6 +40,7 @@ function optionHelp(row: NamedOption, verb: Verb): string {
   if (row.repeatable?.includes(verb))
     sentences.push('May be given several times, or in the variable with commas between.');
   const facts = row.required ? ['required'] : [`default: ${defaultText(row)}`];
+  if (flag === '') return entry(`${row.envName}`, sentences.join(' '), `[${facts.join('; ')}]`);
   if (row.envName !== undefined) facts.push(`env: ${row.envName}`);
   return entry(`${flag} ${row.kind.placeholder}`.trimEnd(), sentences.join(' '), `[${facts.join('; ')}]`);
 }

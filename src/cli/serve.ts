@@ -1,13 +1,15 @@
 import { readdir } from 'node:fs/promises';
 import { basename, dirname, join, relative } from 'node:path';
 import type { Config } from '../config.js';
+import { startEngine } from '../engines/process.js';
 import type { ModelSummary } from '../model-registry/description.js';
 import { resolveModel } from '../model-registry/resolve.js';
 import { startServer } from '../server.js';
+import { loadDisplay } from './load-display.js';
 
 /** Answers over HTTP until a signal ends it. On a terminal it greets once the models are loaded. */
 export async function serve(config: Config): Promise<number> {
-  const { url, loaded } = await startServer(config);
+  const { url, loaded } = await startServer(config, startEngine, process.stdout.isTTY ? loadDisplay() : undefined);
   if (process.stdout.isTTY) {
     const models = await loaded;
     const picture = await samplePicture(config.model[0] as string);
@@ -29,8 +31,9 @@ export function greeting(url: string, models: readonly ModelSummary[], picture: 
 
 /** A picture that lies beside the model's weights, or else a name for one of the user's own. */
 async function samplePicture(model: string): Promise<string> {
-  const { path } = await resolveModel(model);
-  const samplesDir = join(dirname(path), 'samples');
+  const { source } = await resolveModel(model);
+  if (source.kind !== 'file') return 'picture.jpg';
+  const samplesDir = join(dirname(source.path), 'samples');
   const names = await readdir(samplesDir).catch(() => []);
   const [sample] = names
     .filter((name) => name.endsWith('.png'))

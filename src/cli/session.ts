@@ -4,6 +4,7 @@ import type { Answered, Model } from '../model-registry/model.js';
 import { ModelRegistry } from '../model-registry/registry.js';
 import { resolveModel } from '../model-registry/resolve.js';
 import { createPreprocessor } from '../preprocessing/preprocessor.js';
+import { weightsFetcher } from './fetch.js';
 import { type PictureFailure, pictureFailure, readPicture } from './picture.js';
 
 /** A model with all that it takes to ask it about a file. */
@@ -19,10 +20,16 @@ export type Outcome =
   | { readonly file: string; readonly answered: Answered }
   | { readonly file: string; readonly error: PictureFailure };
 
-/** Loads the model that the options name, runs `work` with it, and takes all down again, whatever happens. */
+/**
+ * Loads the model that the options name, runs `work` with it, and takes all down again, whatever happens. Weights that
+ * are missing are fetched, with the progress on stderr.
+ * @param read gives the bytes of a picture. @default from its file
+ */
 export async function withSession<T>(
   config: Config<'classify' | 'eval'>,
+  env: NodeJS.ProcessEnv,
   work: (session: Session) => Promise<T>,
+  read = (file: string) => readPicture(file, config.maxPictureBytes),
 ): Promise<T> {
   const concurrency = 2 * config.maxBatchSize;
   const preprocessor = createPreprocessor({
@@ -35,16 +42,21 @@ export async function withSession<T>(
     startEngine,
     limits: { maxBatchSize: config.maxBatchSize, maxWaitMs: 0, maxQueue: concurrency },
     threads: config.threads,
+    prepack: config.prepack,
     cacheDir: config.cacheDir,
+    fetchWeights: weightsFetcher(config, env),
   });
   try {
     const manifest = await resolveModel(config.model[0] as string);
     registry.add(manifest);
     const model = await registry.load(manifest.name);
+    if (manifest.source.kind === 'untrained') {
+      process.stderr.write(`vgg-serve: ${manifest.name} is untrained: what it answers means nothing\n`);
+    }
 
     const classify = async (file: string): Promise<Outcome> => {
       try {
-        const bytes = await readPicture(file, config.maxPictureBytes);
+        const bytes = await read(file);
         const pixels = await preprocessor.preprocess(bytes, manifest.transforms);
         return { file, answered: await model.classify(pixels, {}) };
       } catch (error) {

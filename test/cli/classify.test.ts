@@ -1,8 +1,14 @@
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { untrainedWeights } from '../../src/model-registry/untrained.js';
+import { buildResNet } from '../../src/resnet/network.js';
+import { readCheckpoint } from '../../src/weights/checkpoint.js';
+import { imagenetCategories } from '../../src/weights/imagenet-categories.js';
+import { serve, startHubServer } from '../weights/hub-server.js';
 import {
   categories,
   likeliest,
@@ -13,6 +19,7 @@ import {
   writeSmallModel,
   writeTree,
 } from './command.js';
+import { ownHub } from './hub.js';
 
 test('vgg-serve classify', async (t) => {
   const dir = await temporaryDir(t);
@@ -45,6 +52,22 @@ test('vgg-serve classify', async (t) => {
     const [first, second] = stderr.split('\n');
     assert.equal(first, `vgg-serve: ${missing}: no such file or directory`);
     assert.match(second ?? '', /^vgg-serve: .*broken\.png: .+ \(not_an_image\)$/);
+    assert.equal(code, 1);
+  });
+
+  await t.test('a URL, and a list of files and URLs on stdin', async () => {
+    const { origin } = await startHubServer((request, response) => {
+      const served = request.url === '/b.png';
+      response.writeHead(served ? 200 : 404).end(served ? pictures[1]?.png : '');
+    });
+    const args = ['classify', '--model', model, '--top-k', '1'];
+    const url = `${origin}/b.png`;
+    assert.deepEqual(await run([...args, url], {}), { code: 0, stdout: lineOf(1), stderr: '' });
+
+    const list = `${a}\r\n\n${url}\n${origin}/lost.png`;
+    const { code, stdout, stderr } = await run([...args, '-'], {}, list);
+    assert.equal(stdout, `${a}\n  ${lineOf(0)}${url}\n  ${lineOf(1)}`);
+    assert.equal(stderr, `vgg-serve: ${origin}/lost.png: the server answers 404\n`);
     assert.equal(code, 1);
   });
 
@@ -89,4 +112,49 @@ test('vgg-serve classify', async (t) => {
     assert.doesNotMatch(stderr, /\n\s+at /);
     assert.deepEqual({ code, stdout }, { code: 1, stdout: '' });
   });
+});
+
+const thin = { stem: 8, stages: [{ blocks: 1, width: 8, stride: 1 }] } as const;
+/** Run in the command's process before the command: what is called resnet50 is small. */
+const thinNetwork = `import { resnets } from ${JSON.stringify(new URL('../../src/resnet/configs.js', import.meta.url).href)};
+Object.assign(resnets.resnet50, ${JSON.stringify(thin)});`;
+
+/** Weights of the small network that take every picture for a tabby. */
+async function thinCheckpoint(dir: string): Promise<Buffer> {
+  const network = buildResNet({ ...thin, classes: 1000 });
+  const path = await untrainedWeights(network, { linear: 'torch', seed: 1, cacheDir: dir });
+  const bytes = await readFile(path);
+  const bias = (await readCheckpoint(path)).tensors.find(({ name }) => name === 'fc.bias');
+  bytes.writeFloatLE(10, (bias?.byteOffset ?? 0) + 4 * imagenetCategories.indexOf('tabby'));
+  return bytes;
+}
+
+test('vgg-serve classify with a network of the catalogue: fetches the weights with the progress on stderr, once', async (t) => {
+  const dir = await temporaryDir(t);
+  const bytes = await thinCheckpoint(dir);
+  const name = `resnet50-${createHash('sha256').update(bytes).digest('hex').slice(0, 8)}.pth`;
+  const env = { ...(await ownHub(dir, { builder: 'resnet50', file: name }, thinNetwork)), XDG_CACHE_HOME: dir };
+  const { origin, requests } = await startHubServer(serve({ bytes }));
+  const [picture] = await smallPictures();
+  await writeTree(dir, { 'cat.png': picture?.png ?? '' });
+  const args = ['classify', join(dir, 'cat.png'), '--model', 'resnet50', '--top-k', '1', '--weights-url', origin];
+
+  const first = await run(args, env);
+  assert.match(first.stdout, /^tabby: \d+\.\d%\n$/);
+  assert.match(first.stderr, new RegExp(`^(vgg-serve: ${name}: .*\\n)*vgg-serve: ${name}: 100 % .*\\n$`));
+  assert.equal(first.code, 0);
+  assert.deepEqual(await run(args, env), { code: 0, stdout: first.stdout, stderr: '' });
+  assert.equal(requests.length, 1);
+});
+
+test('vgg-serve classify with an untrained network: says so', async (t) => {
+  const dir = await temporaryDir(t);
+  const env = { ...(await ownHub(dir, { builder: 'resnet50', file: 'none' }, thinNetwork)), XDG_CACHE_HOME: dir };
+  const [picture] = await smallPictures();
+  await writeTree(dir, { 'cat.png': picture?.png ?? '' });
+  const { code, stderr } = await run(['classify', '--model', 'resnet50:none', join(dir, 'cat.png')], env);
+  assert.deepEqual(
+    { code, stderr },
+    { code: 0, stderr: 'vgg-serve: resnet50:none is untrained: what it answers means nothing\n' },
+  );
 });

@@ -29,10 +29,10 @@ test('vgg-serve --version: prints that of package.json', async () => {
 test('vgg-serve with wrong use: ends with 2 and says what is wrong', async (t) => {
   const cases: [string[], string][] = [
     [['clasify', 'a.png'], '"clasify" is not a verb: did you mean classify?'],
-    [['a.png'], '"a.png" is not a verb: give one of serve, classify, eval, preprocess'],
+    [['a.png'], `"a.png" is not a verb: give one of ${Object.keys(verbs).join(', ')}`],
     [['--prot', '1'], '--prot is not an option of serve: did you mean --port?'],
     [['serve', '--port', 'http'], '--port: "http" is not allowed: give a whole number from 0 to 65535'],
-    [['classify'], 'classify needs FILE...: see "vgg-serve classify --help"'],
+    [['classify'], 'classify needs PICTURE...: see "vgg-serve classify --help"'],
     [['classify', '--', '--help'], 'there is no model "no/such": '],
     [['serve'], 'there is no model "no/such": '],
   ];

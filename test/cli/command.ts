@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import type { TestContext } from 'node:test';
-import { fileURLToPath } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import sharp from 'sharp';
 
 const cliPath = fileURLToPath(new URL('../../src/cli.js', import.meta.url));
@@ -13,19 +13,29 @@ const cliPath = fileURLToPath(new URL('../../src/cli.js', import.meta.url));
 export const fixturesDir = fileURLToPath(new URL('../../../test/fixtures/', import.meta.url));
 
 /** The command as a child process, not on a terminal, with none of this machine's settings for it. */
-export function start(args: readonly string[], env: NodeJS.ProcessEnv = {}): ChildProcess {
+export function start(args: readonly string[], env: NodeJS.ProcessEnv = {}, input = ''): ChildProcess {
   const kept = { PATH: process.env.PATH, HOME: process.env.HOME };
-  return spawn(process.execPath, [cliPath, ...args], { env: { ...kept, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(process.execPath, [cliPath, ...args], { env: { ...kept, ...env }, stdio: 'pipe' });
+  child.stdin.on('error', () => {}).end(input);
+  return child;
 }
 
-export async function run(args: readonly string[], env?: NodeJS.ProcessEnv) {
-  const child = start(args, env);
+/** @param input what stdin has */
+export async function run(args: readonly string[], env?: NodeJS.ProcessEnv, input?: string) {
+  const child = start(args, env, input);
   const [stdout, stderr, [code]] = await Promise.all([
     text(child.stdout as NonNullable<typeof child.stdout>),
     text(child.stderr as NonNullable<typeof child.stderr>),
     once(child, 'close'),
   ]);
   return { code: code as number | null, stdout, stderr };
+}
+
+/** Settings under which the command's process runs a module before the command; the module is put into `dir`. */
+export async function preloaded(dir: string, module: string): Promise<NodeJS.ProcessEnv> {
+  const path = join(dir, 'preload.mjs');
+  await writeFile(path, module);
+  return { NODE_OPTIONS: `--import ${pathToFileURL(path).href}` };
 }
 
 /** A folder that goes when the test ends. */

@@ -49,6 +49,21 @@ test('vgg-serve serve on a port that is taken: ends with 1 and says so', async (
   assert.equal(code, 1);
 });
 
+test('vgg-serve serve with two models of one name: ends with 2 and says so in one line', async (t) => {
+  const model = await writeSmallModel(await temporaryDir(t));
+  const { code, stdout, stderr } = await run(['serve', '--port', '0', '--model', model, '--model', model]);
+  assert.match(stderr, /^vgg-serve: two models are called small: [^\n]*\n$/);
+  assert.deepEqual({ code, stdout }, { code: 2, stdout: '' });
+});
+
+test('vgg-serve serve with an admin token that cannot be one: ends with 2 and does not show it', async (t) => {
+  const model = await writeSmallModel(await temporaryDir(t));
+  const env = { VGG_SERVE_ADMIN_TOKEN: 'open sesame' };
+  const { code, stderr } = await run(['serve', '--port', '0', '--model', model], env);
+  assert.match(stderr, /^vgg-serve: VGG_SERVE_ADMIN_TOKEN holds no token: (?!.*sesame).*\n$/);
+  assert.equal(code, 2);
+});
+
 const ready = {
   name: 'small',
   weights: 'SMALL_A',
