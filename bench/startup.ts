@@ -1,15 +1,15 @@
 /**
- * From the command to the first answer, part by part, with the weights of a full-size network on this machine; and what
- * prepacking costs and gains.
+ * From the command to the first answer, part by part, with VGG-16 in torch's cache folder; and what prepacking costs and
+ * gains.
  *
- *     npm run bench:startup -- [--rounds 5] [--builder vgg16]
+ *     npm run bench:startup -- [--rounds 5]
  *
- * The weights are those of formula-weights.ts, whose file the kernel still has in memory: a start that reads them from a
- * disk takes as much longer as the disk takes to read them. "compute" is measured by two engine processes in turns.
+ * The file is that of stand-in.ts, and the kernel still has it in memory: a start that reads it from a disk takes as much
+ * longer as the disk takes to read it. "compute" is measured by two engine processes in turns.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -18,25 +18,16 @@ import { parseArgs } from 'node:util';
 import { availableCpus } from '../src/cpus.js';
 import type { EngineSpec } from '../src/engines/engine.js';
 import { startEngine } from '../src/engines/process.js';
-import {
-  type BuilderName,
-  buildArchitecture,
-  builderArchitecture,
-  builderNames,
-} from '../src/model-registry/architecture.js';
+import { buildArchitecture, builderArchitecture } from '../src/model-registry/architecture.js';
 import { stateDict } from '../src/network/state-dict.js';
 import { readCheckpoint } from '../src/weights/checkpoint.js';
 import { asFloat32 } from '../src/weights/convert.js';
 import { matchStateDict } from '../src/weights/match.js';
-import { writeFormulaWeights } from './formula-weights.js';
 import { machineLines, summarise } from './machine.js';
 import { childrenOf, memoryOf } from './memory.js';
+import { writeStandIn } from './stand-in.js';
 
-const { values } = parseArgs({
-  options: { rounds: { type: 'string', default: '5' }, builder: { type: 'string', default: 'vgg16' } },
-});
-const builder = builderNames.find((name) => name === values.builder);
-if (builder === undefined) throw new RangeError(`--builder is one of ${builderNames}`);
+const { values } = parseArgs({ options: { rounds: { type: 'string', default: '5' } } });
 const rounds = Number(values.rounds);
 const cli = fileURLToPath(new URL('../src/cli.js', import.meta.url));
 const batchSizes = [1, 8, 16] as const;
@@ -46,20 +37,21 @@ type Rows = Map<string, number[]>;
 
 const folder = await mkdtemp(join(tmpdir(), 'vgg-serve-startup-'));
 try {
-  await run(builder);
+  await run();
 } finally {
   await rm(folder, { recursive: true });
 }
 
-async function run(name: BuilderName): Promise<void> {
-  const network = buildArchitecture(builderArchitecture(name, 1000));
-  const weights = join(folder, `${name}.safetensors`);
-  await writeFormulaWeights(network, weights);
+async function run(): Promise<void> {
+  const network = buildArchitecture(builderArchitecture('vgg16', 1000));
+  const checkpoints = join(folder, 'hub', 'checkpoints');
+  await mkdir(checkpoints, { recursive: true });
+  const weights = await writeStandIn(checkpoints);
   const off: Rows = new Map();
   const on: Rows = new Map();
   for (let round = 0; round < rounds; round++) {
-    await measureStart(off, ['--model', `${name}=${weights}`, '--no-prepack']);
-    await measureStart(on, ['--model', `${name}=${weights}`, '--prepack']);
+    await measureStart(off, ['--no-prepack']);
+    await measureStart(on, ['--prepack']);
   }
 
   const checkpoint = await readCheckpoint(weights);
@@ -76,7 +68,7 @@ async function run(name: BuilderName): Promise<void> {
   await measureCompute(spec, off, on);
 
   console.log(machineLines(['onnxruntime-node', 'fastify']));
-  console.log(`${name}, fp32, largest batch 16; medians of ${rounds} starts\n`);
+  console.log(`vgg16, fp32, largest batch 16; medians of ${rounds} starts\n`);
   console.log('| what | prepacking off | prepacking on |\n|---|---|---|');
   for (const [what, seen] of off) console.log(`| ${what} | ${inRow(seen)} | ${inRow(on.get(what) ?? [])} |`);
 }
@@ -84,8 +76,9 @@ async function run(name: BuilderName): Promise<void> {
 /** One start of the command, until it is ready; then what the server and its engine's process hold. */
 async function measureStart(rows: Rows, flags: readonly string[]): Promise<void> {
   const startedAt = performance.now();
-  const server = spawn(process.execPath, [cli, 'serve', '--port', '0', '--cache-dir', folder, ...flags], {
+  const server = spawn(process.execPath, [cli, 'serve', '--port', '0', '--model', 'vgg16', '--offline', ...flags], {
     stdio: ['ignore', 'pipe', 'inherit'],
+    env: { ...process.env, TORCH_HOME: folder },
   });
   const exited = once(server, 'exit');
   const pid = server.pid ?? Number.NaN;
