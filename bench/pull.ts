@@ -4,21 +4,19 @@
  *
  *     npm run bench:pull
  *
- * The weights are by formula (formula-weights.ts), under a name of torch's kind. Server and client are processes of
- * their own. The peak is the kernel's (VmHWM in /proc, so Linux only), idle is what the client has before it begins.
+ * The file is that of stand-in.ts. Server and client are processes of their own. The peak is the kernel's (VmHWM in /proc, so Linux only), idle is what the client has before it begins.
  */
 import { type ChildProcess, fork } from 'node:child_process';
 import { on, once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { mkdtemp, rename, rm, stat } from 'node:fs/promises';
+import { mkdtemp, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { buildArchitecture, builderArchitecture } from '../src/model-registry/architecture.js';
 import { readCheckpoint } from '../src/weights/checkpoint.js';
 import { sha256OfFile } from '../src/weights/hash.js';
-import { writeFormulaWeights } from './formula-weights.js';
 import { machineLines } from './machine.js';
+import { writeStandIn } from './stand-in.js';
 
 const allowedMiB = 100;
 
@@ -34,11 +32,8 @@ interface Pull {
 
 const folder = await mkdtemp(join(tmpdir(), 'vgg-serve-pull-'));
 try {
-  const unnamed = join(folder, 'unnamed');
-  await writeFormulaWeights(buildArchitecture(builderArchitecture('vgg16', 1000)), unnamed);
-  const sha256 = await sha256OfFile(unnamed);
-  const file = join(folder, `vgg16-${sha256.slice(0, 8)}.pth`);
-  await rename(unnamed, file);
+  const file = await writeStandIn(folder);
+  const sha256 = await sha256OfFile(file);
   const { size } = await stat(file);
   const half = Math.floor(size / 2);
 
