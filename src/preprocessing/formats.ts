@@ -42,7 +42,7 @@ export function sniff(bytes: Uint8Array): Format {
 }
 
 export function latin1(bytes: Uint8Array, start: number, end: number): string {
-  return String.fromCharCode(...bytes.subarray(start, end));
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1', start, end);
 }
 
 function startsWith(bytes: Uint8Array, magic: string): boolean {

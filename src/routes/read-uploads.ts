@@ -34,7 +34,7 @@ export async function readUploads(request: FastifyRequest, limits: UploadLimits)
 
 /** The body as it is: one picture, whose name is not known. */
 async function readRaw({ raw }: FastifyRequest, limits: UploadLimits): Promise<Upload[]> {
-  const tooLarge =
+  const tooLarge = () =>
     limits.maxPictureBytes < limits.maxRequestBytes ? tooManyBytes(limits.maxPictureBytes) : requestTooLarge(limits);
   const bytes = await readBody(raw, Math.min(limits.maxPictureBytes, limits.maxRequestBytes), tooLarge);
   return [{ file: null, bytes }];

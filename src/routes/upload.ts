@@ -12,10 +12,10 @@ export type UploadLimits = Pick<Config, 'maxPictures' | 'maxPictureBytes' | 'max
 /**
  * The whole body. After an error what is left of it still comes in, and is dropped: a client that looks for an answer only
  * when it has sent everything gets one.
- * @throws ServiceError `empty_body`, or `tooLarge` as soon as there are more than `maxBytes`
+ * @throws ServiceError `empty_body`, or that of `tooLarge` as soon as there are more than `maxBytes`
  */
-export async function readBody(raw: IncomingMessage, maxBytes: number, tooLarge: ServiceError): Promise<Buffer> {
-  if (Number(raw.headers['content-length']) > maxBytes) throw tooLarge;
+export async function readBody(raw: IncomingMessage, maxBytes: number, tooLarge: () => ServiceError): Promise<Buffer> {
+  if (Number(raw.headers['content-length']) > maxBytes) throw tooLarge();
   const body = await new Promise<Buffer>((resolve, reject) => {
     let chunks: Buffer[] = [];
     let length = 0;
@@ -25,7 +25,7 @@ export async function readBody(raw: IncomingMessage, maxBytes: number, tooLarge:
         chunks.push(chunk);
       } else {
         chunks = [];
-        reject(tooLarge);
+        reject(tooLarge());
       }
     });
     raw.on('end', () => resolve(Buffer.concat(chunks)));
