@@ -1,0 +1,65 @@
+// Inference of VGG networks in fp32: the whole contract between the engine and the addon.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace vgg {
+
+// One of torch's layers, in the order in which they run. Tensors are little-endian float32 in C order at any address;
+// those of linear layers are read at every run and must stay mapped and unchanged while the engine lives, all others
+// are copied by Engine::create. `*_count` of a tensor's elements is not given: it follows from the sizes.
+struct Layer {
+  enum class Kind { conv, batchnorm, relu, lrn, maxpool, avgpool, flatten, linear };
+  Kind kind;
+
+  int in = 0;       // conv: channels; linear: features
+  int out = 0;      // conv, batchnorm: channels; linear: features
+  int kernel = 3;   // conv: 3 (padding 1) or 1 (padding 0); stride 1
+  int padding = 1;  // conv
+  int pool_h = 7;   // avgpool: rows of the output
+  int pool_w = 7;   // avgpool: columns of the output
+  double eps = 1e-5;  // batchnorm
+  int lrn_size = 5;  // lrn: x / (k + alpha / size * sum of squares over `size` channels)^beta
+  double lrn_alpha = 1e-4, lrn_beta = 0.75, lrn_k = 1.0;
+  int tile = 0;  // conv, for tests: 2, 4 or 6 forces Winograd's F(tile x tile); 0 leaves it to the table
+
+  const uint8_t* weight = nullptr;  // conv: [out, in, kernel, kernel]; linear: [out, in]
+  const uint8_t* bias = nullptr;    // conv, linear: [out]; may be null
+  const uint8_t* gamma = nullptr;   // batchnorm: torch's weight, [out]
+  const uint8_t* beta = nullptr;    // batchnorm: torch's bias, [out]
+  const uint8_t* mean = nullptr;    // batchnorm: running_mean, [out]
+  const uint8_t* var = nullptr;     // batchnorm: running_var, [out]
+};
+
+struct Spec {
+  std::vector<Layer> layers;
+  int input_size = 224;  // side of the square picture in pixels
+  int classes = 1000;
+  float mean[3] = {0.485f, 0.456f, 0.406f};
+  float std[3] = {0.229f, 0.224f, 0.225f};
+  int max_batch = 1;
+  int threads = 1;
+  const char* isa = "";  // "avx512", "avx2", "baseline"; "" is the best that the machine has
+};
+
+class Engine {
+ public:
+  // Packs the weights. Throws std::runtime_error for a network that cannot be run or an instruction set that the
+  // machine lacks (the message says what was seen and what is allowed), std::bad_alloc for want of memory.
+  static std::unique_ptr<Engine> create(const Spec& spec);
+  virtual ~Engine() = default;
+
+  // pixels: [n, size, size, 3] RGB; logits: [n, classes]; 1 <= n <= max_batch (else std::runtime_error). One call at a
+  // time. The same picture has the same logits, to the bit, in every batch and with any number of threads.
+  virtual void run(const uint8_t* pixels, int n, float* logits) = 0;
+
+  virtual const char* isa() const = 0;
+  // JSON: {"isa", "threads", "layers": [{"layer": index in Spec::layers, "kind", "tile", ...}]}
+  virtual std::string plan() const = 0;
+};
+
+}  // namespace vgg

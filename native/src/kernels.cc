@@ -1,0 +1,485 @@
+// The inner loops, by GCC's vector extensions. Compiled once for each instruction set with VGG_ISA set to avx512, avx2
+// or baseline. No standard headers: an inline function of theirs that is compiled for AVX-512 here could be the copy
+// that the linker keeps for everybody.
+#include "kernels.h"
+
+#include "cook_toom.h"
+
+#ifndef VGG_ISA
+#define VGG_ISA baseline
+#endif
+#define VGG_JOIN_(a, b) a##b
+#define VGG_JOIN(a, b) VGG_JOIN_(a, b)
+#define VGG_TEXT_(a) #a
+#define VGG_TEXT(a) VGG_TEXT_(a)
+
+namespace vgg {
+namespace {
+
+// A register tile of the multiplying kernel is max_rows tiles x 2 vectors: 28 of 32 registers, or 12 of 16.
+#if defined(__AVX512F__)
+constexpr int lanes = 16, max_rows = 14, linear_pictures = 6;
+#elif defined(__AVX__)
+constexpr int lanes = 8, max_rows = 6, linear_pictures = 3;
+#elif defined(__aarch64__)
+constexpr int lanes = 4, max_rows = 12, linear_pictures = 6;
+#else
+constexpr int lanes = 4, max_rows = 6, linear_pictures = 2;
+#endif
+constexpr int panel = 2 * lanes;
+constexpr int vectors_in_block = channel_block / lanes;
+
+typedef float Vector __attribute__((vector_size(lanes * 4), may_alias));
+typedef float VectorAnywhere __attribute__((vector_size(lanes * 4), aligned(1), may_alias));
+
+#define VGG_INLINE __attribute__((always_inline))
+
+VGG_INLINE inline const Vector& load(const float* from) { return *reinterpret_cast<const Vector*>(from); }
+VGG_INLINE inline void store(float* to, Vector value) { *reinterpret_cast<Vector*>(to) = value; }
+// NaN stays NaN.
+VGG_INLINE inline Vector relu_of(Vector x) { return x < 0.0f ? Vector{} : x; }
+VGG_INLINE inline Vector max_of(Vector a, Vector b) { return a < b ? b : a; }
+
+// Loops that are unrolled before anything else is optimised, so that arrays indexed by them live in registers.
+template <int value_>
+struct Index {
+  static constexpr int value = value_;
+  constexpr operator int() const { return value_; }
+};
+
+template <int count, int index = 0, class Body>
+VGG_INLINE inline void unrolled(const Body& body) {
+  if constexpr (index < count) {
+    body(Index<index>{});
+    unrolled<count, index + 1>(body);
+  }
+}
+
+// ---- transforms ----
+
+template <int tile, int taps>
+struct Transform {
+  using Matrices = CookToom<double, tile, taps>;
+  static constexpr Matrices matrices{};
+  static constexpr int size = Matrices::size;
+  static constexpr int infinity = Matrices::finite;
+
+  // sum of matrices.input[row][j] * d[j] over j = first, first + step, ...; d[j] = from[j * stride]
+  template <int row, int j, int step>
+  VGG_INLINE static Vector add_terms(Vector sum, const Vector (&d)[size]) {
+    if constexpr (j < size) {
+      constexpr float factor = static_cast<float>(matrices.input[row][j]);
+      if constexpr (factor != 0) sum += factor * d[j];
+      return add_terms<row, j + step, step>(sum, d);
+    } else {
+      return sum;
+    }
+  }
+
+  template <int row, int j, int step>
+  VGG_INLINE static Vector terms(const Vector (&d)[size]) {
+    constexpr float factor = static_cast<float>(matrices.input[row][j]);
+    if constexpr (factor != 0) return add_terms<row, j + step, step>(factor * d[j], d);
+    else return terms<row, j + step, step>(d);
+  }
+
+  // B^T d. The rows of p and -p have the same numbers in even columns and opposite ones in odd columns.
+  VGG_INLINE static void input(const Vector (&d)[size], Vector (&out)[size]) {
+    if constexpr (Matrices::finite > 0) out[0] = terms<0, 0, 2>(d);
+    unrolled<Matrices::pairs>([&](auto pair) VGG_INLINE {
+      constexpr int row = 2 * pair.value + 1;
+      const Vector even = terms<row, 0, 2>(d);
+      const Vector odd = terms<row, 1, 2>(d);
+      out[row] = even + odd;
+      out[row + 1] = even - odd;
+    });
+    if constexpr (Matrices::finite > 0) out[infinity] = terms<infinity, 1, 2>(d);
+    else out[infinity] = d[0];
+  }
+
+  // A^T m. The columns of p and -p are the same in even rows and opposite in odd rows.
+  VGG_INLINE static void output(const Vector (&m)[size], Vector (&out)[tile]) {
+    Vector sums[Matrices::pairs + 1], differences[Matrices::pairs + 1];
+    unrolled<Matrices::pairs>([&](auto pair) VGG_INLINE {
+      sums[pair] = m[2 * pair + 1] + m[2 * pair + 2];
+      differences[pair] = m[2 * pair + 1] - m[2 * pair + 2];
+    });
+    unrolled<tile>([&](auto row) VGG_INLINE {
+      if constexpr (Matrices::finite == 0) {
+        out[row] = m[0];
+      } else {
+        const Vector(&parts)[Matrices::pairs + 1] = row % 2 == 0 ? sums : differences;
+        Vector sum = row == 0 ? m[0] + parts[0] : parts[0];
+        unrolled<Matrices::pairs - 1>([&](auto pair) VGG_INLINE {
+          constexpr float factor = static_cast<float>(matrices.output[row.value][2 * pair.value + 3]);
+          sum += factor * parts[pair + 1];
+        });
+        out[row] = row == tile - 1 ? sum + m[infinity] : sum;
+      }
+    });
+  }
+};
+
+// One tile of one vector of channels. Border: some of its pixels lie outside of the map and are zeros.
+template <int tile, int taps, bool border>
+VGG_INLINE inline void transform_tile(const float* map, const TileGrid& grid, int y0, int x0, float* out, long plane) {
+  using T = Transform<tile, taps>;
+  constexpr int size = T::size;
+  Vector rows[size][size];  // d B
+  for (int y = 0; y < size; ++y) {
+    if (border && (y0 + y < 0 || y0 + y >= grid.height)) {
+      for (int x = 0; x < size; ++x) rows[y][x] = Vector{};
+      continue;
+    }
+    const float* line = map + (static_cast<long>(y0 + y) * grid.width + x0) * channel_block;
+    Vector d[size];
+    unrolled<size>([&](auto x) VGG_INLINE {
+      if (border && (x0 + x < 0 || x0 + x >= grid.width)) d[x] = Vector{};
+      else d[x] = load(line + x * channel_block);
+    });
+    T::input(d, rows[y]);
+  }
+  for (int x = 0; x < size; ++x) {
+    Vector d[size], column[size];
+    unrolled<size>([&](auto y) VGG_INLINE { d[y] = rows[y][x]; });
+    T::input(d, column);
+    unrolled<size>([&](auto y) VGG_INLINE { store(out + (y * size + x) * plane, column[y]); });
+  }
+}
+
+template <int tile, int taps>
+void transform_input(const InputTransform& job) {
+  constexpr int size = tile + taps - 1;
+  constexpr int pad = (taps - 1) / 2;
+  const TileGrid& grid = job.grid;
+  const long block_plane = static_cast<long>(grid.height) * grid.width * channel_block;
+  for (int block = job.first_block; block < job.end_block; ++block) {
+    const int start = block_start(job.blocks, block);
+    const int rows = block_start(job.blocks, block + 1) - start;
+    for (int channels = job.first_channel_block; channels < job.end_channel_block; ++channels) {
+      float* out = job.transformed + (static_cast<long>(start) * job.channel_blocks + channels * rows) * channel_block;
+      for (int row = 0; row < rows; ++row, out += channel_block) {
+        const int index = job.first_tile + start + row;
+        const int picture = index / (grid.down * grid.across);
+        const int place = index % (grid.down * grid.across);
+        const int y0 = place / grid.across * tile - pad;
+        const int x0 = place % grid.across * tile - pad;
+        const float* map = job.map + picture * job.picture_stride + channels * block_plane;
+        const bool inside = y0 >= 0 && x0 >= 0 && y0 + size <= grid.height && x0 + size <= grid.width;
+        for (int vector = 0; vector < vectors_in_block; ++vector) {
+          const int lane = vector * lanes;
+          if (inside) transform_tile<tile, taps, false>(map + lane, grid, y0, x0, out + lane, job.plane);
+          else transform_tile<tile, taps, true>(map + lane, grid, y0, x0, out + lane, job.plane);
+        }
+      }
+    }
+  }
+}
+
+// One tile of one vector of outputs: A^T m A, then pooling, bias and ReLU. Adding the bias after the pooling gives the
+// same numbers, since rounding keeps the order.
+template <int tile, int taps, bool pool>
+VGG_INLINE inline void finish_tile(const float* products, long plane, Vector bias, bool relu, float* map, int height,
+                                   int width, int y0, int x0) {
+  using T = Transform<tile, taps>;
+  constexpr int size = T::size;
+  constexpr int side = pool ? tile / 2 : tile;
+  Vector columns[tile][size];  // A^T m
+  for (int x = 0; x < size; ++x) {
+    Vector m[size], column[tile];
+    unrolled<size>([&](auto y) VGG_INLINE { m[y] = load(products + (y * size + x) * plane); });
+    T::output(m, column);
+    unrolled<tile>([&](auto y) VGG_INLINE { columns[y][x] = column[y]; });
+  }
+  const int rows = height - y0 < side ? height - y0 : side;
+  const int across = width - x0 < side ? width - x0 : side;
+  for (int y = 0; y < rows; ++y) {
+    Vector line[tile], out[side];
+    if constexpr (pool) {
+      Vector below[tile];
+      T::output(columns[2 * y], line);
+      T::output(columns[2 * y + 1], below);
+      unrolled<side>([&](auto x) VGG_INLINE {
+        out[x] = max_of(max_of(line[2 * x], line[2 * x + 1]), max_of(below[2 * x], below[2 * x + 1])) + bias;
+      });
+    } else {
+      T::output(columns[y], line);
+      unrolled<side>([&](auto x) VGG_INLINE { out[x] = line[x] + bias; });
+    }
+    if (relu) unrolled<side>([&](auto x) VGG_INLINE { out[x] = relu_of(out[x]); });
+    float* to = map + (static_cast<long>(y0 + y) * width + x0) * channel_block;
+    unrolled<side>([&](auto x) VGG_INLINE {
+      if (x < across) store(to + x * channel_block, out[x]);
+    });
+  }
+}
+
+template <int tile, int taps, bool pool>
+void transform_output_as(const OutputTransform& job) {
+  const TileGrid& grid = job.grid;
+  constexpr int side = pool ? tile / 2 : tile;
+  const int height = pool ? grid.height / 2 : grid.height;
+  const int width = pool ? grid.width / 2 : grid.width;
+  const long block_plane = static_cast<long>(height) * width * channel_block;
+  for (int index = 0; index < job.tiles; ++index) {
+    const int picture = (job.first_tile + index) / (grid.down * grid.across);
+    const int place = (job.first_tile + index) % (grid.down * grid.across);
+    const int y0 = place / grid.across * side;
+    const int x0 = place % grid.across * side;
+    if (y0 >= height || x0 >= width) continue;  // only the odd row or column that pooling drops
+    for (int vector = 0; vector < job.vectors; ++vector) {
+      const int channel = job.channel + vector * lanes;
+      float* map = job.map + picture * job.picture_stride + channel / channel_block * block_plane +
+                   channel % channel_block;
+      finish_tile<tile, taps, pool>(job.products + static_cast<long>(index) * panel + vector * lanes, job.plane,
+                                    load(job.bias + vector * lanes), job.relu, map, height, width, y0, x0);
+    }
+  }
+}
+
+template <int tile, int taps>
+void transform_output(const OutputTransform& job) {
+  if constexpr (tile % 2 == 0) {
+    if (job.pool) return transform_output_as<tile, taps, true>(job);
+  }
+  transform_output_as<tile, taps, false>(job);
+}
+
+// ---- multiplication ----
+
+constexpr int floats_in_line = 16;
+
+struct Lines {
+  const float* from;
+  int count;  // at a time
+
+  VGG_INLINE void next() {
+    for (int line = 0; line < count; ++line, from += floats_in_line) __builtin_prefetch(from, 0, 2);
+  }
+};
+
+struct Fetch {
+  Lines filters, transformed;
+};
+
+// `rows` tiles x `vectors` vectors of outputs stay in registers while the channels go by; per channel each of the
+// rows' inputs is broadcast and each of the vectors' filters is loaded once. With every four channels a few cache
+// lines of what comes next are fetched: a core that waits for it where it is needed has half of its speed.
+template <int rows, int vectors>
+void multiply_block(const float* transformed, int channels, const float* filters, float* products, Fetch fetch) {
+  Vector sums[rows][vectors] = {};
+  const auto step = [&](const float* input, const float* filter) VGG_INLINE {
+    Vector weights[vectors];
+    unrolled<vectors>([&](auto v) VGG_INLINE { weights[v] = load(filter + v * lanes); });
+    unrolled<rows>([&](auto r) VGG_INLINE {
+      const float value = input[r * channel_block];
+      unrolled<vectors>([&](auto v) VGG_INLINE { sums[r][v] += value * weights[v]; });
+    });
+  };
+  for (; channels >= channel_block; channels -= channel_block) {
+    for (int channel = 0; channel < channel_block; channel += 4) {
+      fetch.filters.next();
+      fetch.transformed.next();
+      unrolled<4>([&](auto c) VGG_INLINE { step(transformed + channel + c, filters + c * panel); });
+      filters += 4 * panel;
+    }
+    transformed += rows * channel_block;
+  }
+  for (int channel = 0; channel < channels; ++channel) step(transformed + channel, filters + channel * panel);
+  unrolled<rows>([&](auto r) VGG_INLINE {
+    unrolled<vectors>([&](auto v) VGG_INLINE { store(products + r * panel + v * lanes, sums[r][v]); });
+  });
+}
+
+using MultiplyBlock = void (*)(const float*, int, const float*, float*, Fetch);
+
+template <int vectors>
+struct MultiplyBlocks {
+  MultiplyBlock of_rows[max_rows + 1] = {};
+  constexpr MultiplyBlocks() { fill<1>(); }
+  template <int rows>
+  constexpr void fill() {
+    of_rows[rows] = multiply_block<rows, vectors>;
+    if constexpr (rows < max_rows) fill<rows + 1>();
+  }
+};
+
+constexpr MultiplyBlocks<1> multiply_one_vector{};
+constexpr MultiplyBlocks<2> multiply_two_vectors{};
+
+void multiply(const Multiply& job) {
+  // Each block fetches its share of the next panel.
+  const int lines_of_four_channels = 4 * panel / floats_in_line;
+  const int lines = (lines_of_four_channels + job.blocks.count - 1) / job.blocks.count;
+  const long share = static_cast<long>(job.channels) / 4 * lines * floats_in_line;
+  for (int block = 0; block < job.blocks.count; ++block) {
+    const long start = block_start(job.blocks, block);
+    const int rows = block_start(job.blocks, block + 1) - static_cast<int>(start);
+    const MultiplyBlock run = (job.vectors == 1 ? multiply_one_vector.of_rows : multiply_two_vectors.of_rows)[rows];
+    const long offset = start * job.channel_blocks * channel_block;
+    const Fetch fetch{{job.next_filters + block * share, lines},
+                      {job.next_transformed + offset, job.next_transformed ? (rows + 3) / 4 : 0}};
+    run(job.transformed + offset, job.channels, job.filters, job.products + start * panel, fetch);
+  }
+}
+
+// ---- first layer ----
+
+// `pixels` neighbours x 2 vectors of outputs, 27 taps.
+template <int pixels>
+void first_layer_block(const float* row, long row_stride, const float* filters, float* line) {
+  Vector sums[pixels][2] = {};
+  for (int ky = 0; ky < 3; ++ky, row += row_stride) {
+    unrolled<9>([&](auto tap) VGG_INLINE {
+      const Vector weights[2] = {load(filters + tap * panel), load(filters + tap * panel + lanes)};
+      unrolled<pixels>([&](auto pixel) VGG_INLINE {
+        const float value = row[pixel * 3 + tap];
+        sums[pixel][0] += value * weights[0];
+        sums[pixel][1] += value * weights[1];
+      });
+    });
+    filters += 9 * panel;
+  }
+  unrolled<pixels>([&](auto pixel) VGG_INLINE {
+    store(line + pixel * panel, sums[pixel][0]);
+    store(line + pixel * panel + lanes, sums[pixel][1]);
+  });
+}
+
+void first_layer(const FirstLayer& job) {
+  const long row_stride = (job.width + 2) * 3;
+  const int rows = job.pool ? 2 : 1;
+  const long line_length = static_cast<long>(job.width) * panel;
+  for (int channel = 0; channel < job.channels; channel += panel) {
+    const float* filters = job.filters + channel * 27;
+    for (int y = 0; y < rows; ++y) {
+      const float* row = job.rows + y * row_stride;
+      float* line = job.line + y * line_length;
+      int x = 0;
+      for (; x + max_rows <= job.width; x += max_rows)
+        first_layer_block<max_rows>(row + x * 3, row_stride, filters, line + x * panel);
+      for (; x < job.width; ++x) first_layer_block<1>(row + x * 3, row_stride, filters, line + x * panel);
+    }
+    for (int vector = 0; vector < 2 && channel + vector * lanes < job.channels; ++vector) {
+      const int output = channel + vector * lanes;
+      const Vector bias = load(job.bias + output);
+      const float* line = job.line + vector * lanes;
+      float* to = job.map + output / channel_block * job.channel_block_stride + output % channel_block;
+      const int width = job.pool ? job.width / 2 : job.width;
+      for (int x = 0; x < width; ++x) {
+        Vector value;
+        if (job.pool) {
+          const float* above = line + 2 * x * panel;
+          const float* below = above + line_length;
+          value = max_of(max_of(load(above), load(above + panel)), max_of(load(below), load(below + panel))) + bias;
+        } else {
+          value = load(line + x * panel) + bias;
+        }
+        store(to + static_cast<long>(x) * channel_block, job.relu ? relu_of(value) : value);
+      }
+    }
+  }
+}
+
+// ---- linear ----
+
+constexpr int dot_rows = 4;
+
+VGG_INLINE inline Vector load_anywhere(const unsigned char* from) {
+  return *reinterpret_cast<const VectorAnywhere*>(from);
+}
+
+// sums[row][picture] += W[row][features from .. to] * x[picture][...], lane by lane: the order of the additions does not
+// depend on how many pictures or rows are taken at a time.
+template <int rows, int pictures>
+void dot_block(const unsigned char* weights, long features, long from, long to, const float* x, long x_stride,
+               float* sums, long sums_stride) {
+  Vector totals[rows][pictures];
+  unrolled<rows>([&](auto r) VGG_INLINE {
+    unrolled<pictures>([&](auto p) VGG_INLINE { totals[r][p] = load(sums + r * sums_stride + p * lanes); });
+  });
+  const unsigned char* starts[rows];
+  unrolled<rows>([&](auto r) VGG_INLINE { starts[r] = weights + r * features * 4; });
+  for (long i = from; i < to; i += lanes) {
+    Vector inputs[pictures];
+    unrolled<pictures>([&](auto p) VGG_INLINE { inputs[p] = load(x + p * x_stride + i); });
+    unrolled<rows>([&](auto r) VGG_INLINE {
+      const Vector weight = load_anywhere(starts[r] + i * 4);
+      unrolled<pictures>([&](auto p) VGG_INLINE { totals[r][p] += weight * inputs[p]; });
+    });
+  }
+  unrolled<rows>([&](auto r) VGG_INLINE {
+    unrolled<pictures>([&](auto p) VGG_INLINE { store(sums + r * sums_stride + p * lanes, totals[r][p]); });
+  });
+}
+
+using DotBlock = void (*)(const unsigned char*, long, long, long, const float*, long, float*, long);
+
+template <int rows>
+struct DotBlocks {
+  DotBlock of_pictures[linear_pictures + 1] = {};
+  constexpr DotBlocks() { fill<1>(); }
+  template <int pictures>
+  constexpr void fill() {
+    of_pictures[pictures] = dot_block<rows, pictures>;
+    if constexpr (pictures < linear_pictures) fill<pictures + 1>();
+  }
+};
+
+constexpr DotBlocks<1> dot_one_row{};
+constexpr DotBlocks<dot_rows> dot_rows_at_once{};
+
+void linear(const Linear& job) {
+  // Several pictures share what a part of the features brought into the cache.
+  const long whole = job.features / lanes * lanes;
+  const long part = job.pictures > 4 ? 2048 : whole;
+  const long sums_stride = static_cast<long>(job.pictures) * lanes;
+  for (long i = 0; i < job.outputs * sums_stride; i += lanes) store(job.sums + i, Vector{});
+  for (long from = 0; from < whole; from += part) {
+    const long to = from + part < whole ? from + part : whole;
+    for (int row = 0; row < job.outputs;) {
+      const bool several = row + dot_rows <= job.outputs;
+      const DotBlock* of_pictures = several ? dot_rows_at_once.of_pictures : dot_one_row.of_pictures;
+      const unsigned char* weights = job.weights + row * job.features * 4;
+      for (int picture = 0; picture < job.pictures; picture += linear_pictures) {
+        const int left = job.pictures - picture;
+        of_pictures[left < linear_pictures ? left : linear_pictures](
+            weights, job.features, from, to, job.x + picture * job.x_stride, job.x_stride,
+            job.sums + row * sums_stride + picture * lanes, sums_stride);
+      }
+      row += several ? dot_rows : 1;
+    }
+  }
+  for (int row = 0; row < job.outputs; ++row) {
+    const unsigned char* weights = job.weights + row * job.features * 4;
+    for (int picture = 0; picture < job.pictures; ++picture) {
+      float* sum = job.sums + row * sums_stride + picture * lanes;
+      for (int half = lanes / 2; half > 0; half /= 2)
+        for (int i = 0; i < half; ++i) sum[i] += sum[i + half];
+      float value = sum[0];
+      const float* x = job.x + picture * job.x_stride;
+      for (long i = whole; i < job.features; ++i) {
+        float weight;
+        __builtin_memcpy(&weight, weights + i * 4, 4);
+        value += weight * x[i];
+      }
+      value += job.bias[row];
+      job.y[picture * job.y_stride + row] = job.relu && value < 0 ? 0 : value;
+    }
+  }
+}
+
+}  // namespace
+
+extern const Kernels VGG_JOIN(VGG_ISA, _kernels) = {
+    VGG_TEXT(VGG_ISA),
+    lanes,
+    max_rows,
+    {transform_input<1, 1>, transform_input<2, 3>, transform_input<4, 3>, transform_input<6, 3>},
+    multiply,
+    {transform_output<1, 1>, transform_output<2, 3>, transform_output<4, 3>, transform_output<6, 3>},
+    first_layer,
+    linear,
+};
+
+}  // namespace vgg

@@ -1,0 +1,120 @@
+// What the inner loops take and where they are found. kernels.cc is compiled once for each instruction set; nothing
+// here may have external linkage except the tables, or code for one instruction set would be linked into another.
+//
+// Layouts, in float32:
+//   map          [picture][channels / 16][height][width][16]; channels past the last are undefined
+//   transformed  [xi][block of tiles][channels / 16][tile of the block][16]   the picture's tiles, B^T d B
+//   filters      [xi][panel][channel][2 vectors of outputs]                   G g G^T
+//   products     [panel][xi][tile][2 vectors of outputs]
+// xi counts the size * size positions of a transformed tile. A panel is the outputs that the multiplying kernel
+// makes at a time: two vectors, 32 with AVX-512.
+#pragma once
+
+namespace vgg {
+
+constexpr int channel_block = 16;
+
+// The tiles of one run through the kernels, cut into blocks of about the same size, none above the kernel's rows.
+struct TileBlocks {
+  int tiles;
+  int count;
+};
+
+static inline int block_start(const TileBlocks& blocks, int block) {
+  return static_cast<int>(static_cast<long>(blocks.tiles) * block / blocks.count);
+}
+
+// Where tiles lie. They count through the pictures of a batch: picture, row, column.
+struct TileGrid {
+  int height, width;  // of the map, in pixels
+  int down, across;   // tiles
+};
+
+struct InputTransform {
+  const float* map;
+  long picture_stride;  // floats
+  TileGrid grid;
+  int first_tile;
+  TileBlocks blocks;
+  int first_block, end_block;
+  int channel_blocks;  // of the map
+  int first_channel_block, end_channel_block;
+  float* transformed;
+  long plane;  // floats between two xi
+};
+
+// One xi and one panel: products[tile][output] = sum over channels of transformed[tile][channel] * filters[channel][output]
+struct Multiply {
+  const float* transformed;
+  TileBlocks blocks;
+  int channels, channel_blocks;
+  const float* filters;
+  int vectors;  // 1 or 2: how many of the panel's are in use
+  float* products;
+  // What is read after this panel of filters and, or null, after these tiles: it is brought into the cache meanwhile.
+  const float* next_filters;
+  const float* next_transformed;
+};
+
+// One panel.
+struct OutputTransform {
+  const float* products;
+  long plane;  // floats between two xi
+  TileGrid grid;
+  int first_tile, tiles;
+  int channel;  // the panel's first
+  int vectors;
+  const float* bias;  // the panel's; at least two vectors long
+  bool relu, pool;    // pool: 2x2 max pooling, stride 2, a last odd row or column is dropped
+  float* map;         // [picture][channels / 16][height or height / 2][...][16]
+  long picture_stride;
+};
+
+// One row of outputs of the first layer (3x3 over 3 channels), or the row that is pooled from two.
+struct FirstLayer {
+  const float* rows;  // [3 or 4][width + 2][3], normalised, zeros around
+  int width;
+  int channels;
+  const float* filters;  // [panel][tap = (ky, kx, channel)][2 vectors]
+  const float* bias;     // as long as the panels
+  bool relu, pool;
+  float* line;           // scratch [1 or 2][width][2 vectors]
+  float* map;            // where the row begins in channel block 0
+  long channel_block_stride;
+};
+
+// Some rows of y = W x + b for several vectors x.
+struct Linear {
+  const unsigned char* weights;  // [outputs][features], float32 at any address
+  long features;
+  int outputs;        // at most linear_rows
+  const float* x;     // [pictures][x_stride]
+  long x_stride;
+  int pictures;
+  const float* bias;
+  bool relu;
+  float* y;  // [pictures][y_stride]
+  long y_stride;
+  float* sums;  // scratch [linear_rows][pictures][vector]
+};
+
+constexpr int linear_rows = 16;
+
+struct Kernels {
+  const char* isa;
+  int vector;  // floats
+  int rows;    // most tiles in a block
+  void (*transform_input[4])(const InputTransform&);  // by tile / 2: 1x1 convolution, F2, F4, F6
+  void (*multiply)(const Multiply&);
+  void (*transform_output[4])(const OutputTransform&);
+  void (*first_layer)(const FirstLayer&);
+  void (*linear)(const Linear&);
+};
+
+extern const Kernels baseline_kernels;
+#if defined(__x86_64__)
+extern const Kernels avx2_kernels;
+extern const Kernels avx512_kernels;
+#endif
+
+}  // namespace vgg

@@ -1,0 +1,67 @@
+#!/bin/sh
+# Builds the core and its tests and runs them: plain, with AddressSanitizer and UBSan, with ThreadSanitizer.
+#     native/test/run.sh [plain] [address] [thread] [bench]      (without a name: the first three)
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+source=$here/../src
+compiler=${CXX:-g++}
+objects=$(mktemp -d)
+trap 'rm -rf "$objects"' EXIT
+
+# build PROGRAM MAIN.cc FLAGS...: the kernels once for each instruction set, then the rest.
+build() {
+  program=$1 main=$2
+  shift 2
+  set -- -std=c++17 -ffp-contract=fast -Wall -Wextra -Werror -Wno-psabi -pthread "$@"
+  mkdir -p "$objects/$program"
+  kernels() {
+    isa=$1
+    shift
+    "$compiler" "$@" "-DVGG_ISA=$isa" -c "$source/kernels.cc" -o "$objects/$program/kernels-$isa.o"
+  }
+  kernels baseline "$@"
+  if [ "$(uname -m)" = x86_64 ]; then
+    kernels avx2 "$@" -mavx2 -mfma
+    kernels avx512 "$@" -mavx512f -mavx512vl -mavx512bw -mavx512dq -mfma
+  fi
+  for file in engine isa layers pack plan team; do
+    "$compiler" "$@" -c "$source/$file.cc" -o "$objects/$program/$file.o"
+  done
+  "$compiler" "$@" "$here/$main" "$objects/$program"/*.o -o "$objects/$program/run"
+}
+
+# Nothing but the table may leave a kernel's object file, or code for one machine would reach another.
+check_exports() {
+  if nm --defined-only --extern-only "$objects/$1"/kernels-*.o | grep ' [A-Z] ' | grep -v ' [DR] .*_kernelsE$' >&2; then
+    echo 'a kernel object exports the symbols above' >&2
+    exit 1
+  fi
+}
+
+[ $# -gt 0 ] || set -- plain address thread
+for kind in "$@"; do
+  echo "== $kind"
+  case $kind in
+    plain)
+      build plain core_test.cc -O3
+      check_exports plain
+      "$objects/plain/run"
+      ;;
+    address)
+      build address core_test.cc -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all
+      "$objects/address/run" quick
+      ;;
+    thread)
+      build thread core_test.cc -O1 -g -fsanitize=thread
+      "$objects/thread/run" quick
+      ;;
+    bench)
+      build bench bench.cc -O3
+      "$objects/bench/run"
+      ;;
+    *)
+      echo "run.sh: there is no \"$kind\"" >&2
+      exit 2
+      ;;
+  esac
+done
