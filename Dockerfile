@@ -1,11 +1,14 @@
 # syntax=docker/dockerfile:1
 FROM node:22-bookworm-slim AS build
+RUN apt-get update && apt-get install -y --no-install-recommends g++ && rm -rf /var/lib/apt/lists/*
 WORKDIR /app
 COPY package.json package-lock.json .npmrc ./
 RUN npm ci --no-audit --no-fund
 COPY tsconfig.json ./
+COPY native ./native
 COPY src ./src
-RUN npm run build
+# The second command is for its exit code: an image without the native engine is not built.
+RUN npm run build && node native/build.mjs --require
 # onnxruntime-node carries the binaries of every platform; the image keeps its own.
 RUN npm prune --omit=dev --no-audit --no-fund \
  && cd node_modules/onnxruntime-node/bin/napi-v6 \
@@ -17,6 +20,7 @@ WORKDIR /app
 COPY LICENSE NOTICE package.json ./
 COPY --from=build /app/node_modules ./node_modules
 COPY --from=build /app/dist/src ./dist/src
+COPY --from=build /app/native/build/vgg_native.node ./native/build/
 COPY models ./models
 # Owned by the service's user before a volume is mounted over it, so that a new named volume is writable.
 RUN mkdir -p /home/node/.cache && chown node:node /home/node/.cache

@@ -201,10 +201,10 @@ export const options = {
     help: 'How long requests in flight may still take once the server is told to stop.',
   },
   engine: {
-    kind: oneOf('ENGINE', ['auto', 'onnxruntime']),
+    kind: oneOf('ENGINE', ['auto', 'native', 'onnxruntime']),
     default: 'auto',
     verbs: withEngine,
-    help: 'What computes the network.',
+    help: 'What computes the network; auto: native where it is built and runs the network, else onnxruntime.',
   },
   threads: {
     kind: integer('N', 1, 1024),

@@ -2,7 +2,9 @@ import closeWithGrace from 'close-with-grace';
 import { readAdminToken } from './admin-token.js';
 import { buildApp } from './app.js';
 import type { Config } from './config.js';
+import { refuseMissing } from './engines/choose.js';
 import type { Engine, EngineSpec } from './engines/engine.js';
+import { isAddonBuilt } from './engines/native/addon.js';
 import { type EngineProcessOptions, startEngine } from './engines/process.js';
 import { createLogger } from './logging.js';
 import { createMetrics } from './metrics.js';
@@ -42,13 +44,14 @@ export type StartEngine = (spec: EngineSpec, options: EngineProcessOptions) => P
  *
  * @param display shows how far a fetch is, in place of the log
  * @throws ListenError; UnknownModelError or ManifestError for a model that there is not, DuplicateModelError;
- *   UsageError for an admin token that cannot be one
+ *   UsageError for an admin token that cannot be one; EngineChoiceError for an engine that is not built
  */
 export async function startServer(
   given: Config,
   start: StartEngine = startEngine,
   display?: LoadDisplay,
 ): Promise<RunningServer> {
+  refuseMissing(given.engine, isAddonBuilt());
   const config = { ...given, adminToken: await readAdminToken(given) };
   const logger = createLogger(config.logLevel);
   const metrics = createMetrics();
@@ -56,7 +59,8 @@ export async function startServer(
     startEngine: (spec, { model, signal }) =>
       start(spec, {
         signal,
-        engine: config.engine === 'auto' ? 'onnxruntime' : config.engine,
+        engine: config.engine,
+        onChosen: (engine, reason) => logger.info({ model, engine, reason }, 'engine chosen'),
         log: (line) => logger.info({ model, line }, 'engine'),
         onRestart(reason) {
           metrics.engineRestarts.inc({ model });

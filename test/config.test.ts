@@ -159,7 +159,7 @@ test('parseConfig: whole numbers', () => {
 
 test('parseConfig: one of several words', () => {
   assert.equal(parseConfig(['--engine', 'onnxruntime'], {}, 'serve').engine, 'onnxruntime');
-  usageError(['--engine', 'ONNX'], '--engine: "ONNX" is not allowed: give one of auto, onnxruntime');
+  usageError(['--engine', 'ONNX'], '--engine: "ONNX" is not allowed: give one of auto, native, onnxruntime');
   usageError(
     ['--log-level', 'loud'],
     '--log-level: "loud" is not allowed: give one of trace, debug, info, warn, error, fatal, silent',

@@ -3,6 +3,8 @@ import { access, stat, statfs } from 'node:fs/promises';
 import { arch, cpus, freemem, platform, totalmem } from 'node:os';
 import { dirname } from 'node:path';
 import { availableCpus } from '../cpus.js';
+import { notBuilt } from '../engines/choose.js';
+import { isAddonBuilt, loadAddon } from '../engines/native/addon.js';
 import type { Check } from './check.js';
 
 /** @param version as `process.versions.node` has it */
@@ -63,11 +65,21 @@ export function checkMemory(): Check {
 }
 
 export async function checkEngine(): Promise<Check> {
+  const name = 'engine';
+  let seen: string;
   try {
     const { env } = await import('onnxruntime-node');
-    return { name: 'engine', ok: true, seen: `onnxruntime ${env.versions.node ?? 'of an unknown version'}, CPU` };
+    seen = `onnxruntime ${env.versions.node ?? 'of an unknown version'}, CPU`;
   } catch (error) {
-    return notLoaded('engine', 'onnxruntime-node', error);
+    return notLoaded(name, 'onnxruntime-node', error);
+  }
+  if (!isAddonBuilt()) return { name, ok: true, seen: `${seen}; ${notBuilt}` };
+  try {
+    loadAddon();
+    return { name, ok: true, seen: `native, CPU; ${seen}` };
+  } catch (error) {
+    const [reason = ''] = (error as Error).message.split('\n');
+    return { name, ok: false, seen: reason, advice: 'Build it again on this machine: npm run build.' };
   }
 }
 

@@ -39,7 +39,7 @@ export async function withSession<T>(
     maxPending: concurrency,
   });
   const registry = new ModelRegistry({
-    startEngine,
+    startEngine: (spec, { signal }) => startEngine(spec, { engine: config.engine, signal }),
     limits: { maxBatchSize: config.maxBatchSize, maxWaitMs: 0, maxQueue: concurrency },
     threads: config.threads,
     prepack: config.prepack,

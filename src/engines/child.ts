@@ -11,6 +11,7 @@ import { encodeMessage, type Message, MessageReader } from './protocol.js';
 
 /** The engines, imported only when one is asked for: each brings a large library. */
 const engines: Record<EngineName, () => Promise<(spec: EngineSpec) => Promise<Engine>>> = {
+  native: async () => (await import('./native/session.js')).openNative,
   onnxruntime: async () => (await import('./onnxruntime/session.js')).openSession,
 };
 

@@ -21,13 +21,16 @@ export interface EngineSpec {
   readonly prepack: boolean;
 }
 
-export type EngineName = 'onnxruntime';
+export type EngineName = 'native' | 'onnxruntime';
+
 export interface EngineInfo {
   readonly engine: EngineName;
   readonly version: string;
   readonly device: 'cpu';
   readonly precision: 'fp32';
   readonly threads: number;
+  /** The instruction set of its kernels, of an engine that has them for several. */
+  readonly isa?: string;
   /** How long the first runs took, once the network was read; of the process that was started first. */
   readonly warmUpMs?: number;
 }

@@ -1,11 +1,15 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { ServiceError } from '../errors.js';
 import { EngineChild, EngineDiedError } from './child-handle.js';
+import { chooseEngine, type EngineChoice } from './choose.js';
 import type { Engine, EngineInfo, EngineName, EngineResult, EngineSpec } from './engine.js';
+import { isAddonBuilt } from './native/addon.js';
 
 export interface EngineProcessOptions {
-  /** @default 'onnxruntime' */
-  readonly engine?: EngineName;
+  /** @default 'auto' */
+  readonly engine?: EngineChoice;
+  /** Called before the first process is started. */
+  readonly onChosen?: (engine: EngineName, reason: string) => void;
   /**
    * For loading and warming up. A network of 0.6 GB takes seconds from a warm disk, minutes from a cold network one.
    * @default 600_000
@@ -30,21 +34,28 @@ const longestBackoffMs = 5_000;
 /**
  * Starts a network in a process of its own and warms it up. If the process dies, hangs or breaks the protocol, another
  * one is started; the batch that was in it is run once more.
+ * @throws EngineChoiceError for an engine that is not built or does not run the network
  * @throws Error with the reason of the process when it cannot start: a file that is missing, a network that is refused,
  *   a start that was aborted
  */
-export async function startEngine(spec: EngineSpec, options: EngineProcessOptions = {}): Promise<EngineProcess> {
+export async function startEngine(spec: EngineSpec, given: EngineProcessOptions = {}): Promise<EngineProcess> {
+  const { engine, reason } = chooseEngine(given.engine ?? 'auto', isAddonBuilt(), spec.layers);
+  given.onChosen?.(engine, reason);
+  const options: ChosenOptions = { ...given, engine };
   const closing = new AbortController();
   const { signal = closing.signal } = options;
   return new EngineProcess(spec, options, closing, await startChild(spec, options, signal));
 }
+
+/** A process that is started again is of the engine of the first. */
+type ChosenOptions = EngineProcessOptions & { readonly engine: EngineName };
 
 export type { EngineProcess };
 
 class EngineProcess implements Engine {
   readonly info: EngineInfo;
   readonly #spec: EngineSpec;
-  readonly #options: EngineProcessOptions;
+  readonly #options: ChosenOptions;
   readonly #closing: AbortController;
   /** The process that answers, or the attempt to start it. */
   #child: Promise<EngineChild>;
@@ -53,7 +64,7 @@ class EngineProcess implements Engine {
   #losses = 0;
   #closed: Promise<void> | undefined;
 
-  constructor(spec: EngineSpec, options: EngineProcessOptions, closing: AbortController, first: EngineChild) {
+  constructor(spec: EngineSpec, options: ChosenOptions, closing: AbortController, first: EngineChild) {
     this.info = first.info;
     this.#spec = spec;
     this.#options = options;
@@ -137,9 +148,9 @@ class EngineProcess implements Engine {
   }
 }
 
-function startChild(spec: EngineSpec, options: EngineProcessOptions, signal: AbortSignal): Promise<EngineChild> {
+function startChild(spec: EngineSpec, options: ChosenOptions, signal: AbortSignal): Promise<EngineChild> {
   return EngineChild.start(spec, {
-    engine: options.engine ?? 'onnxruntime',
+    engine: options.engine,
     program: options.program ?? new URL('./child.js', import.meta.url),
     startTimeoutMs: options.startTimeoutMs ?? 600_000,
     runTimeoutMs: options.runTimeoutMs ?? 120_000,

@@ -177,7 +177,7 @@ describe('EngineProcess.run(): when the process', () => {
 
 test('EngineProcess.run() with prepacked weights answers the same', async () => {
   const logitsWith = async (prepack: boolean) => {
-    const engine = await startEngine({ ...spec, prepack });
+    const engine = await startEngine({ ...spec, prepack }, { engine: 'onnxruntime' });
     try {
       return (await engine.run(pixels, 2)).logits;
     } finally {
@@ -321,7 +321,7 @@ describe('EngineProcess.close()', () => {
 });
 
 test('the process ends when the program that started it is killed', async () => {
-  const starter = spawn(process.execPath, [fileURLToPath(program('starts-engine')), JSON.stringify(spec)], {
+  const starter = spawn(process.execPath, [fileURLToPath(program('starts-engine')), JSON.stringify(spec), 'auto'], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   const [line] = await once(createInterface(starter.stdout), 'line');
@@ -333,10 +333,14 @@ test('the process ends when the program that started it is killed', async () => 
 
 test('the process leaves nothing in the home and temporary folders, where ONNX Runtime keeps its usage data', async () => {
   const home = mkdtempSync(join(folder, 'home-'));
-  const starter = spawn(process.execPath, [fileURLToPath(program('starts-engine')), JSON.stringify(spec)], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-    env: { HOME: home, XDG_CACHE_HOME: home, TMPDIR: home },
-  });
+  const starter = spawn(
+    process.execPath,
+    [fileURLToPath(program('starts-engine')), JSON.stringify(spec), 'onnxruntime'],
+    {
+      stdio: ['ignore', 'pipe', 'inherit'],
+      env: { HOME: home, XDG_CACHE_HOME: home, TMPDIR: home },
+    },
+  );
   const [line] = await once(createInterface(starter.stdout), 'line');
   starter.kill('SIGKILL');
   await untilGone(Number(line));

@@ -1,9 +1,8 @@
 import { averagingMatrix } from '../../network/adaptive-pool.js';
 import { type Layer, unknownLayer } from '../../network/layer.js';
 import { earlier, outputShapes, type SlidingWindow } from '../../network/shapes.js';
-import { stateDict } from '../../network/state-dict.js';
-import { elementCount, type TensorSource } from '../../tensor.js';
 import type { EngineSpec } from '../engine.js';
+import { tensorsOf } from '../tensors.js';
 import { type Attribute, GraphWriter, type Part } from './onnx.js';
 
 /** The names and shapes of the graph's ends: uint8 [n, size, size, 3] in, float32 [n, classes] out. */
@@ -25,7 +24,7 @@ export function onnxModel(spec: GraphSpec): Buffer {
 /** The pieces of the ModelProto; with weights `inline`, the tensors of the spec are among them. Throws as `onnxModel`. */
 export function graphParts(spec: GraphSpec, weights: 'external' | 'inline'): Part[] {
   const graph = new GraphWriter();
-  for (const tensor of weightsOf(spec)) graph[weights](tensor);
+  for (const tensor of tensorsOf(spec)) graph[weights](tensor);
 
   const values = new Map<string, string>();
   let value = normalised(graph, spec.mean, spec.std);
@@ -42,22 +41,6 @@ export function graphParts(spec: GraphSpec, weights: 'external' | 'inline'): Par
     [{ name: inputName, type: 'uint8', shape: ['n', inputSize, inputSize, 3] }],
     [{ name: outputName, type: 'float32', shape: ['n', classes] }],
   );
-}
-
-/** The tensors that the layers read: of all that a checkpoint holds, all but batch norm's counter. */
-function weightsOf(spec: Pick<EngineSpec, 'layers' | 'tensors'>): TensorSource[] {
-  const sources = new Map(spec.tensors.map((tensor) => [tensor.name, tensor]));
-  return stateDict(spec)
-    .filter(({ dtype }) => dtype === 'float32')
-    .map(({ name, shape }) => {
-      const source = sources.get(name);
-      if (!source) throw new RangeError(`The tensor ${name} is missing; the network needs it as [${shape}].`);
-      if (String(source.shape) !== String(shape) || source.byteLength !== elementCount(shape) * 4) {
-        const seen = `[${source.shape}] in ${source.byteLength} bytes`;
-        throw new RangeError(`The tensor ${name} is ${seen}; the network needs it as float32 [${shape}].`);
-      }
-      return source;
-    });
 }
 
 /** Bytes to [n, 3, size, size]: torchvision's convert_image_dtype and normalize, in their order and in float32. */

@@ -18,9 +18,9 @@ export function serveFakeEngine(onRun: (run: Run, pipe: Writable) => void, onSta
   });
 }
 
-export function ready(_: Start, pipe: Writable): void {
+export function ready({ engine }: Start, pipe: Writable): void {
   writeMessage(pipe, {
     type: 'ready',
-    info: { engine: 'onnxruntime', version: '0.0.0', device: 'cpu', precision: 'fp32', threads: 1 },
+    info: { engine, version: '0.0.0', device: 'cpu', precision: 'fp32', threads: 1 },
   });
 }

@@ -1,0 +1,76 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { chooseEngine, refuseMissing } from '../../src/engines/choose.js';
+import type { Layer } from '../../src/network/layer.js';
+import { resnets } from '../../src/resnet/configs.js';
+import { buildResNet } from '../../src/resnet/network.js';
+import { builderOptions, buildNetwork } from '../../src/vgg/network.js';
+
+const vgg = buildNetwork(builderOptions('vgg16_bn')).layers;
+const resnet = buildResNet({ ...resnets.resnet50, classes: 3 }).layers;
+
+describe('chooseEngine()', () => {
+  test('auto takes native for a VGG, every kind of its layers', () => {
+    for (const cfg of [['LRN', 8, 'M', 'conv1-8'], [8]] as const) {
+      const { layers } = buildNetwork({ cfg, batchNorm: true, pool: [1, 1], hidden: 4, classes: 3 });
+      assert.equal(chooseEngine('auto', true, layers).engine, 'native');
+    }
+    assert.deepEqual(chooseEngine('auto', true, vgg), {
+      engine: 'native',
+      reason: 'it is built, and runs this network',
+    });
+  });
+
+  test('auto takes onnxruntime where native is not built, and says how to build it', () => {
+    const { engine, reason } = chooseEngine('auto', false, vgg);
+    assert.equal(engine, 'onnxruntime');
+    assert.match(reason, /not built: "npm run build" .* apt-get install g\+\+/);
+  });
+
+  test('auto takes onnxruntime for a network that native does not run, and names the first such layer', () => {
+    assert.deepEqual(chooseEngine('auto', true, resnet), {
+      engine: 'onnxruntime',
+      reason: 'the native engine does not run this network: conv1 is a 7 x 7 convolution of stride 2 and padding 3',
+    });
+  });
+
+  test('onnxruntime is onnxruntime, native there or not', () => {
+    for (const isBuilt of [true, false]) assert.equal(chooseEngine('onnxruntime', isBuilt, vgg).engine, 'onnxruntime');
+  });
+
+  test('native is native, or an error that says what to do', () => {
+    assert.equal(chooseEngine('native', true, vgg).engine, 'native');
+    assert.throws(() => chooseEngine('native', false, vgg), {
+      name: 'EngineChoiceError',
+      message: /^--engine native: the native engine is not built: "npm run build" builds it/,
+    });
+    assert.throws(() => chooseEngine('native', true, resnet), {
+      name: 'EngineChoiceError',
+      message: /does not run this network: conv1 is a 7 x 7 .*\. Take --engine auto\.$/,
+    });
+  });
+
+  const conv = { kind: 'conv', name: 'c', inChannels: 3, outChannels: 4, bias: true } as const;
+  const refused: readonly (readonly [Layer, RegExp])[] = [
+    [{ ...conv, kernel: 3, stride: 2, padding: 1 }, /^.*: c is a 3 x 3 convolution of stride 2 and padding 1$/],
+    [{ ...conv, kernel: 3, stride: 1, padding: 0 }, /stride 1 and padding 0$/],
+    [{ ...conv, kernel: 1, stride: 1, padding: 1 }, /c is a 1 x 1 convolution of stride 1 and padding 1$/],
+    [{ kind: 'maxpool', name: 'p', kernel: 3, stride: 2, padding: 1 }, /p is a 3 x 3 pooling with padding 1$/],
+    [{ kind: 'add', name: 'a', other: 'b' }, /a adds the output of b$/],
+    [{ kind: 'relu', name: 'r', input: 'b' }, /r does not read the layer before it, but b$/],
+  ];
+  for (const [layer, reason] of refused) {
+    test(`auto does not take native for ${JSON.stringify(layer)}`, () => {
+      const choice = chooseEngine('auto', true, [layer]);
+      assert.equal(choice.engine, 'onnxruntime');
+      assert.match(choice.reason, reason);
+    });
+  }
+});
+
+test('refuseMissing() throws only for native, and only where it is not built', () => {
+  assert.throws(() => refuseMissing('native', false), { name: 'EngineChoiceError' });
+  refuseMissing('native', true);
+  refuseMissing('auto', false);
+  refuseMissing('onnxruntime', false);
+});
