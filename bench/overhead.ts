@@ -2,16 +2,18 @@
  * What the service adds to its engine: a full-size network at concurrency 1, whole HTTP requests and bare engine runs
  * in turns, in one run of this program.
  *
- *     npm run bench:overhead -- [--rounds 40] [--builder vgg16] [--picture FILE]
+ *     npm run bench:overhead -- [--rounds 40] [--builder vgg16] [--picture FILE] [--engine auto]
  *
  * The weights are those of formula-weights.ts. "bare engine" is the time that a second engine process of the same kind,
- * which is given finished pixels, measures around its own session.run: no pipe, no queue, no HTTP.
+ * which is given finished pixels, measures around its own run: no pipe, no queue, no HTTP.
  */
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { availableCpus } from '../src/cpus.js';
+import type { EngineChoice } from '../src/engines/choose.js';
+import type { EngineSpec } from '../src/engines/engine.js';
 import { startEngine } from '../src/engines/process.js';
 import { stateDict } from '../src/network/state-dict.js';
 import { type BuilderName, builders } from '../src/vgg/configs.js';
@@ -29,10 +31,12 @@ const { values } = parseArgs({
     rounds: { type: 'string', default: '40' },
     builder: { type: 'string', default: 'vgg16' },
     picture: { type: 'string', default: 'test/fixtures/images/rocket.jpg' },
+    engine: { type: 'string', default: 'auto' },
   },
 });
 if (!Object.hasOwn(builders, values.builder)) throw new RangeError(`--builder is one of ${Object.keys(builders)}`);
 const builder = values.builder as BuilderName;
+const choice = oneOf(values.engine);
 const transforms = { resize: 256, crop: 224, mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] } as const;
 
 /** By then V8 has compiled what a request runs through. */
@@ -61,7 +65,7 @@ async function run(): Promise<void> {
   );
 
   const checkpoint = await readCheckpoint(weights);
-  const engine = await startEngine({
+  const spec: EngineSpec = {
     layers: network.layers,
     inputSize: transforms.crop,
     classes: network.classes,
@@ -71,8 +75,9 @@ async function run(): Promise<void> {
     maxBatchSize: 16,
     threads: availableCpus(),
     prepack: false,
-  });
-  const service = await startService(['--model', folder, '--log-level', 'warn']);
+  };
+  const engine = await startEngine(spec, { engine: choice });
+  const service = await startService(['--model', folder, '--engine', choice, '--log-level', 'warn']);
   const client = await LeanClient.open(new URL('/classify', service.url), 'image/jpeg', await readFile(values.picture));
   try {
     const pixels = new Uint8Array(transforms.crop ** 2 * 3).fill(127);
@@ -90,7 +95,7 @@ async function run(): Promise<void> {
       const { timings_ms } = JSON.parse(answer.toString()) as { timings_ms: Record<string, number> };
       for (const [step, ms] of Object.entries(timings_ms)) steps[step] = [...(steps[step] ?? []), ms];
     }
-    report({ 'bare engine': bare, 'whole request (client)': whole, ...steps });
+    report(engine.info.engine, { 'bare engine': bare, 'whole request (client)': whole, ...steps });
   } finally {
     client.close();
     await service.stop();
@@ -98,10 +103,10 @@ async function run(): Promise<void> {
   }
 }
 
-function report(rows: Record<string, readonly number[]>): void {
+function report(name: string, rows: Record<string, readonly number[]>): void {
   console.log(machineLines(['onnxruntime-node', 'fastify', 'sharp']));
   console.log(
-    `${builder}, fp32, batch 1, concurrency 1, ${values.picture}, after ${warmUpRounds} rounds of warm-up; ms\n`,
+    `${builder}, ${name} fp32, batch 1, concurrency 1, ${values.picture}, after ${warmUpRounds} rounds of warm-up; ms\n`,
   );
   console.log('| what | n | min | median | p95 |\n|---|---|---|---|---|');
   for (const [what, ms] of Object.entries(rows)) {
@@ -116,4 +121,10 @@ function report(rows: Record<string, readonly number[]>): void {
       `${(allowedMs - bareMs).toFixed(2)} ms allowed (5 % + 5 ms)`,
   );
   if (wholeMs > allowedMs) process.exitCode = 1;
+}
+
+function oneOf(given: string): EngineChoice {
+  const found = (['auto', 'native', 'onnxruntime'] as const).find((name) => name === given);
+  if (found === undefined) throw new RangeError(`--engine is auto, native or onnxruntime, not "${given}"`);
+  return found;
 }
