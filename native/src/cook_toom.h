@@ -1,11 +1,13 @@
-// Winograd's minimal filtering F(tile, taps) in one dimension, from the Cook-Toom algorithm (Lavin and Gray,
-// arXiv:1509.09308): `tile` outputs of a filter of `taps` taps from size = tile + taps - 1 inputs d and multiplications,
+// Winograd's minimal filtering F(tile, taps) in one dimension, from the Cook-Toom algorithm (Lavin
+// and Gray, arXiv:1509.09308): `tile` outputs of a filter of `taps` taps from size = tile + taps -
+// 1 inputs d and multiplications,
 //
 //     y = A^T [(G g) ⊙ (B^T d)]
 //
-// The three matrices follow from the points at which the polynomials are evaluated: 0, 1, -1, 2, -2, 1/2, -1/2, as
-// many of them as size - 1, and infinity. They are computed at compile time; in B^T and A^T all numbers are exact.
-// No standard headers, and nothing with external linkage: the kernels include this once for each instruction set.
+// The three matrices follow from the points at which the polynomials are evaluated: 0, 1, -1, 2,
+// -2, 1/2, -1/2, as many of them as size - 1, and infinity. They are computed at compile time; in
+// B^T and A^T all numbers are exact. No standard headers, and nothing with external linkage: the
+// kernels include this once for each instruction set.
 #pragma once
 
 namespace vgg {
@@ -15,11 +17,13 @@ struct Fraction {
   int numerator, denominator;
 };
 
-constexpr Fraction interpolation_points[] = {{0, 1}, {1, 1}, {-1, 1}, {2, 1}, {-2, 1}, {1, 2}, {-1, 2}};
+constexpr Fraction interpolation_points[] = {{0, 1},  {1, 1}, {-1, 1}, {2, 1},
+                                             {-2, 1}, {1, 2}, {-1, 2}};
 
 template <class Number>
 constexpr Number interpolation_point(int index) {
-  return Number(interpolation_points[index].numerator) / Number(interpolation_points[index].denominator);
+  return Number(interpolation_points[index].numerator) /
+         Number(interpolation_points[index].denominator);
 }
 
 template <class Number, int tile_, int taps_>
@@ -31,8 +35,10 @@ struct CookToom {
   static constexpr int pairs = (finite - 1) / 2;
 
   Number output[tile][size] = {};  // A^T: column p is 1, p, p^2, ...; infinity's is 0, ..., 0, 1
-  Number filter[size][taps] = {};  // G: row p is (1, p, p^2, ...) / prod(p - q); infinity's is 0, ..., 0, 1
-  Number input[size][size] = {};   // B^T: row p has the coefficients of prod(x - q) over q != p; infinity's, over all
+  Number filter[size][taps] =
+      {};  // G: row p is (1, p, p^2, ...) / prod(p - q); infinity's is 0, ..., 0, 1
+  Number input[size][size] =
+      {};  // B^T: row p has the coefficients of prod(x - q) over q != p; infinity's, over all
 
   constexpr CookToom() {
     for (int p = 0; p < finite; ++p) {

@@ -12,8 +12,9 @@
 namespace vgg {
 namespace {
 
-// What one thread holds at a time, in floats. Filters that fit into a core's cache beside some tiles stay there; for
-// larger ones there are more tiles at a time, so that filters are read less often.
+// What one thread holds at a time, in floats. Filters that fit into a core's cache beside some
+// tiles stay there; for larger ones there are more tiles at a time, so that filters are read less
+// often.
 struct Budget {
   long transformed, products;
 };
@@ -24,8 +25,9 @@ constexpr long small_filters = 1 << 19;
 // Filters of more floats are never read by every thread: each takes some panels of them.
 constexpr long largest_shared_filters = 1 << 20;
 
-// Maps of more pixels go through picture by picture: the tiles of one are plenty for the kernels, and the maps of a
-// whole batch would take much memory. Smaller ones go through as a batch: their filters are large and read once.
+// Maps of more pixels go through picture by picture: the tiles of one are plenty for the kernels,
+// and the maps of a whole batch would take much memory. Smaller ones go through as a batch: their
+// filters are large and read once.
 constexpr long largest_batched_map = 1024;
 
 constexpr int first_layer_rows = 8;  // of outputs, at a time
@@ -56,14 +58,15 @@ class WinogradEngine final : public Engine {
     const size_t stride = map_size(steps_.back().out);
     const float* last = batch_maps_[steps_.size() % 2].data();
     for (int picture = 0; picture < n; ++picture)
-      std::copy_n(last + picture * stride, spec_.classes, logits + static_cast<size_t>(picture) * spec_.classes);
+      std::copy_n(last + picture * stride, spec_.classes,
+                  logits + static_cast<size_t>(picture) * spec_.classes);
   }
 
   const char* isa() const override { return kernels_.isa; }
 
   std::string plan() const override {
-    std::string text = "{\"isa\":\"" + std::string(isa()) + "\",\"threads\":" + std::to_string(team_.size()) +
-                       ",\"layers\":[";
+    std::string text = "{\"isa\":\"" + std::string(isa()) +
+                       "\",\"threads\":" + std::to_string(team_.size()) + ",\"layers\":[";
     for (size_t i = 0; i < steps_.size(); ++i) text += (i > 0 ? "," : "") + describe(steps_[i]);
     return text + "]}";
   }
@@ -79,8 +82,9 @@ class WinogradEngine final : public Engine {
       if (step.kind != Step::Kind::convolution && step.kind != Step::Kind::first_layer) continue;
       const Layer& conv = spec_.layers[step.layer];
       const Layer* batchnorm = step.batchnorm >= 0 ? &spec_.layers[step.batchnorm] : nullptr;
-      packed_[i] = step.kind == Step::Kind::first_layer ? pack_first_layer(conv, batchnorm, kernels_)
-                                                        : pack_winograd(conv, batchnorm, step.tile, kernels_, team_);
+      packed_[i] = step.kind == Step::Kind::first_layer
+                       ? pack_first_layer(conv, batchnorm, kernels_)
+                       : pack_winograd(conv, batchnorm, step.tile, kernels_, team_);
     }
   }
 
@@ -95,7 +99,8 @@ class WinogradEngine final : public Engine {
     size_t single = 0, batch = 0, transformed = 0, products = 0, line = 0, rows = 0;
     for (size_t i = 0; i < steps_.size(); ++i) {
       const Step& step = steps_[i];
-      (i + 1 < batched_ ? single : batch) = std::max(i + 1 < batched_ ? single : batch, map_size(step.out));
+      (i + 1 < batched_ ? single : batch) =
+          std::max(i + 1 < batched_ ? single : batch, map_size(step.out));
       if (step.kind == Step::Kind::first_layer) {
         rows = product({2 * first_layer_rows + 2, step.in.width + 2, 3});
         line = product({2, step.in.width, panel_});
@@ -107,7 +112,8 @@ class WinogradEngine final : public Engine {
       products = std::max(products, products_size(step, most_tiles(step, team_.size()), 1));
     }
     for (Floats& map : single_maps_) map = Floats(single);
-    for (Floats& map : batch_maps_) map = Floats(product({static_cast<long>(batch), spec_.max_batch}));
+    for (Floats& map : batch_maps_)
+      map = Floats(product({static_cast<long>(batch), spec_.max_batch}));
     transformed = std::max<size_t>(transformed, large_budget.transformed);
     products = std::max<size_t>(products, large_budget.products);
     transformed_ = Floats(product({static_cast<long>(transformed), team_.size()}));
@@ -117,7 +123,8 @@ class WinogradEngine final : public Engine {
     }
   }
 
-  // xi planes are 16 floats longer than they need be: a power of two between them would crowd a few sets of the cache.
+  // xi planes are 16 floats longer than they need be: a power of two between them would crowd a few
+  // sets of the cache.
   static long transformed_plane(const Step& step, long tiles) {
     return tiles * step.in.blocks() * channel_block + 16;
   }
@@ -130,16 +137,19 @@ class WinogradEngine final : public Engine {
   }
 
   long filters_size(const Step& step) const {
-    return static_cast<long>(step.positions()) * rounded_up(step.out.channels, panel_) * step.in.channels;
+    return static_cast<long>(step.positions()) * rounded_up(step.out.channels, panel_) *
+           step.in.channels;
   }
   Budget budget_of(const Step& step) const {
     return filters_size(step) <= small_filters ? small_budget : large_budget;
   }
 
-  // Tiles that the budgets of `threads` threads hold: whole blocks of the kernel's rows, or at least one tile.
+  // Tiles that the budgets of `threads` threads hold: whole blocks of the kernel's rows, or at
+  // least one tile.
   int most_tiles(const Step& step, int threads) const {
     const Budget budget = budget_of(step);
-    const long by_input = (budget.transformed * threads / step.positions() - 16) / (step.in.blocks() * channel_block);
+    const long by_input =
+        (budget.transformed * threads / step.positions() - 16) / (step.in.blocks() * channel_block);
     const long by_output = (budget.products / step.positions() - 16) / panel_;
     const long tiles = std::min(by_input, by_output);
     if (tiles < kernels_.rows) return static_cast<int>(std::max(1L, tiles));
@@ -155,14 +165,15 @@ class WinogradEngine final : public Engine {
     Floats sums;      // linear
   };
 
-  // What every thread does: the large maps picture by picture, the small ones for the whole batch. Maps alternate
-  // between two buffers.
+  // What every thread does: the large maps picture by picture, the small ones for the whole batch.
+  // Maps alternate between two buffers.
   void work(int thread, const uint8_t* pixels, int n) {
     const size_t picture_bytes = size_t{3} * spec_.input_size * spec_.input_size;
     for (int picture = 0; picture < (batched_ > 0 ? n : 0); ++picture) {
       for (size_t i = 0; i < batched_; ++i) {
-        float* out = i + 1 < batched_ ? single_maps_[(i + 1) % 2].data()
-                                      : batch_maps_[(i + 1) % 2].data() + picture * map_size(steps_[i].out);
+        float* out = i + 1 < batched_
+                         ? single_maps_[(i + 1) % 2].data()
+                         : batch_maps_[(i + 1) % 2].data() + picture * map_size(steps_[i].out);
         run_step(i, thread, pixels + picture * picture_bytes, single_maps_[i % 2].data(), out, 1);
       }
     }
@@ -170,7 +181,8 @@ class WinogradEngine final : public Engine {
       run_step(i, thread, pixels, batch_maps_[i % 2].data(), batch_maps_[(i + 1) % 2].data(), n);
   }
 
-  void run_step(size_t index, int thread, const uint8_t* pixels, const float* in, float* out, int pictures) {
+  void run_step(size_t index, int thread, const uint8_t* pixels, const float* in, float* out,
+                int pictures) {
     const Step& step = steps_[index];
     switch (step.kind) {
       case Step::Kind::normalise: run_normalise(step, pixels, out, pictures); break;
@@ -188,7 +200,9 @@ class WinogradEngine final : public Engine {
         break;
       case Step::Kind::average_pool:
         each(step, step.in.blocks(), in, out, pictures,
-             [&](int block, const float* from, float* to) { average_pool(step.in, step.out, block, from, to); });
+             [&](int block, const float* from, float* to) {
+               average_pool(step.in, step.out, block, from, to);
+             });
         break;
       case Step::Kind::flatten:
         each(step, step.in.blocks(), in, out, pictures,
@@ -198,9 +212,11 @@ class WinogradEngine final : public Engine {
     team_.barrier();
   }
 
-  // body(part, the picture's input, its output) for all parts of all pictures, shared out among the threads.
+  // body(part, the picture's input, its output) for all parts of all pictures, shared out among the
+  // threads.
   template <class Body>
-  void each(const Step& step, int parts, const float* in, float* out, int pictures, const Body& body) {
+  void each(const Step& step, int parts, const float* in, float* out, int pictures,
+            const Body& body) {
     const size_t in_size = map_size(step.in), out_size = map_size(step.out);
     for (int unit = team_.claim(); unit < parts * pictures; unit = team_.claim()) {
       const int picture = unit / parts;
@@ -234,11 +250,12 @@ class WinogradEngine final : public Engine {
       const int picture = unit / units;
       const int first = unit % units * first_layer_rows;
       const int end = std::min(first + first_layer_rows, step.out.height);
-      normalise_rows(normalisation_, pixels + size_t{3} * size * size * picture, size, first * stride - 1,
-                     end * stride + 1, scratch.rows.data());
+      normalise_rows(normalisation_, pixels + size_t{3} * size * size * picture, size,
+                     first * stride - 1, end * stride + 1, scratch.rows.data());
       for (int y = first; y < end; ++y) {
         job.rows = scratch.rows.data() + static_cast<long>(y - first) * stride * (size + 2) * 3;
-        job.map = out + picture * map_size(step.out) + static_cast<long>(y) * step.out.width * channel_block;
+        job.map = out + picture * map_size(step.out) +
+                  static_cast<long>(y) * step.out.width * channel_block;
         kernels_.first_layer(job);
       }
     }
@@ -250,7 +267,8 @@ class WinogradEngine final : public Engine {
     const int panels = divided_up(step.out.channels, panel_);
     if (panels > 1 && (filters_size(step) > largest_shared_filters || step.out.channels > tiles))
       share_panels(index, thread, in, out, tiles, panels);
-    else share_tiles(index, thread, in, out, tiles, panels);
+    else
+      share_tiles(index, thread, in, out, tiles, panels);
   }
 
   // Each thread takes some tiles from the map to the map. It reads all filters for them.
@@ -265,15 +283,18 @@ class WinogradEngine final : public Engine {
       transform(step, in, first, count, 0, step.in.blocks(), transformed);
       const int group = panels_at_a_time(step, count, panels);
       for (int panel = 0; panel < panels; panel += group)
-        multiply(index, thread, transformed, first, count, panel, std::min(panel + group, panels), out);
+        multiply(index, thread, transformed, first, count, panel, std::min(panel + group, panels),
+                 out);
     }
   }
 
-  // All threads transform the tiles together, then each takes some panels of outputs through to the map.
+  // All threads transform the tiles together, then each takes some panels of outputs through to the
+  // map.
   void share_panels(size_t index, int thread, const float* in, float* out, int tiles, int panels) {
     const Step& step = steps_[index];
     const int most = most_tiles(step, team_.size());
-    const int part = std::min(most, rounded_up(divided_up(tiles, divided_up(tiles, most)), kernels_.rows));
+    const int part =
+        std::min(most, rounded_up(divided_up(tiles, divided_up(tiles, most)), kernels_.rows));
     for (int first = 0; first < tiles; first += part) {
       if (first > 0) team_.barrier();
       const int count = std::min(part, tiles - first);
@@ -282,16 +303,19 @@ class WinogradEngine final : public Engine {
       team_.barrier();
       const int group = panels_at_a_time(step, count, divided_up(panels, team_.size()));
       for (int panel = team_.claim() * group; panel < panels; panel = team_.claim() * group)
-        multiply(index, thread, transformed_.data(), first, count, panel, std::min(panel + group, panels), out);
+        multiply(index, thread, transformed_.data(), first, count, panel,
+                 std::min(panel + group, panels), out);
     }
   }
 
   int panels_at_a_time(const Step& step, int tiles, int most) const {
-    const long fitting = budget_of(step).products / static_cast<long>(products_size(step, tiles, 1));
+    const long fitting =
+        budget_of(step).products / static_cast<long>(products_size(step, tiles, 1));
     return static_cast<int>(std::clamp(fitting, 1L, static_cast<long>(most)));
   }
 
-  void transform(const Step& step, const float* in, int first, int tiles, int block, int end_block, float* to) {
+  void transform(const Step& step, const float* in, int first, int tiles, int block, int end_block,
+                 float* to) {
     InputTransform job{};
     job.map = in;
     job.picture_stride = static_cast<long>(map_size(step.in));
@@ -309,8 +333,8 @@ class WinogradEngine final : public Engine {
   }
 
   // Multiplies some panels xi by xi, and transforms the products.
-  void multiply(size_t index, int thread, const float* transformed, int first, int tiles, int panel, int end_panel,
-                float* out) {
+  void multiply(size_t index, int thread, const float* transformed, int first, int tiles, int panel,
+                int end_panel, float* out) {
     const Step& step = steps_[index];
     const PackedConvolution& packed = packed_[index];
     float* products = scratch_[thread].products.data();
@@ -326,10 +350,14 @@ class WinogradEngine final : public Engine {
     for (int xi = 0; xi < step.positions(); ++xi) {
       job.transformed = transformed + xi * transformed_plane(step, tiles);
       for (int p = panel; p < end_panel; ++p) {
-        job.filters = packed.filters.data() + (static_cast<long>(xi) * panels + p) * filters_of_panel;
-        const bool last = p + 1 == end_panel;
-        job.next_transformed = last && xi + 1 < step.positions() ? job.transformed + transformed_plane(step, tiles) : nullptr;
-        job.next_filters = job.filters + (last ? panels - (end_panel - panel) + 1 : 1) * filters_of_panel;
+        job.filters =
+            packed.filters.data() + (static_cast<long>(xi) * panels + p) * filters_of_panel;
+        const bool is_last = p + 1 == end_panel;
+        job.next_filters =
+            job.filters + (is_last ? panels - (end_panel - panel) + 1 : 1) * filters_of_panel;
+        job.next_transformed = is_last && xi + 1 < step.positions()
+                                   ? job.transformed + transformed_plane(step, tiles)
+                                   : nullptr;
         job.vectors = vectors_of(step, p);
         job.products = products + (p - panel) * products_of_panel + xi * plane;
         kernels_.multiply(job);
@@ -397,6 +425,8 @@ class WinogradEngine final : public Engine {
 
 }  // namespace
 
-std::unique_ptr<Engine> Engine::create(const Spec& spec) { return std::make_unique<WinogradEngine>(spec); }
+std::unique_ptr<Engine> Engine::create(const Spec& spec) {
+  return std::make_unique<WinogradEngine>(spec);
+}
 
 }  // namespace vgg

@@ -9,23 +9,25 @@
 
 namespace vgg {
 
-// One of torch's layers, in the order in which they run. Tensors are little-endian float32 in C order at any address;
-// those of linear layers are read at every run and must stay mapped and unchanged while the engine lives, all others
-// are copied by Engine::create. `*_count` of a tensor's elements is not given: it follows from the sizes.
+// One of torch's layers, in the order in which they run. Tensors are little-endian float32 in C
+// order at any address; those of linear layers are read at every run and must stay mapped and
+// unchanged while the engine lives, all others are copied by Engine::create. `*_count` of a
+// tensor's elements is not given: it follows from the sizes.
 struct Layer {
   enum class Kind { conv, batchnorm, relu, lrn, maxpool, avgpool, flatten, linear };
   Kind kind;
 
-  int in = 0;       // conv: channels; linear: features
-  int out = 0;      // conv, batchnorm: channels; linear: features
-  int kernel = 3;   // conv: 3 (padding 1) or 1 (padding 0); stride 1
-  int padding = 1;  // conv
-  int pool_h = 7;   // avgpool: rows of the output
-  int pool_w = 7;   // avgpool: columns of the output
+  int in = 0;         // conv: channels; linear: features
+  int out = 0;        // conv, batchnorm: channels; linear: features
+  int kernel = 3;     // conv: 3 (padding 1) or 1 (padding 0); stride 1
+  int padding = 1;    // conv
+  int pool_h = 7;     // avgpool: rows of the output
+  int pool_w = 7;     // avgpool: columns of the output
   double eps = 1e-5;  // batchnorm
-  int lrn_size = 5;  // lrn: x / (k + alpha / size * sum of squares over `size` channels)^beta
+  int lrn_size = 5;   // lrn: x / (k + alpha / size * sum of squares over `size` channels)^beta
   double lrn_alpha = 1e-4, lrn_beta = 0.75, lrn_k = 1.0;
-  int tile = 0;  // conv, for tests: 2, 4 or 6 forces Winograd's F(tile x tile); 0 leaves it to the table
+  int tile =
+      0;  // conv, for tests: 2, 4 or 6 forces Winograd's F(tile x tile); 0 leaves it to the table
 
   const uint8_t* weight = nullptr;  // conv: [out, in, kernel, kernel]; linear: [out, in]
   const uint8_t* bias = nullptr;    // conv, linear: [out]; may be null
@@ -48,13 +50,15 @@ struct Spec {
 
 class Engine {
  public:
-  // Packs the weights. Throws std::runtime_error for a network that cannot be run or an instruction set that the
-  // machine lacks (the message says what was seen and what is allowed), std::bad_alloc for want of memory.
+  // Packs the weights. Throws std::runtime_error for a network that cannot be run or an instruction
+  // set that the machine lacks (the message says what was seen and what is allowed), std::bad_alloc
+  // for want of memory.
   static std::unique_ptr<Engine> create(const Spec& spec);
   virtual ~Engine() = default;
 
-  // pixels: [n, size, size, 3] RGB; logits: [n, classes]; 1 <= n <= max_batch (else std::runtime_error). One call at a
-  // time. The same picture has the same logits, to the bit, in every batch and with any number of threads.
+  // pixels: [n, size, size, 3] RGB; logits: [n, classes]; 1 <= n <= max_batch (else
+  // std::runtime_error). One call at a time. The same picture has the same logits, to the bit, in
+  // every batch and with any number of threads.
   virtual void run(const uint8_t* pixels, int n, float* logits) = 0;
 
   virtual const char* isa() const = 0;

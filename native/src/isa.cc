@@ -33,7 +33,8 @@ const Kernels* choose_kernels(const std::string& isa) {
     if (isa.empty() || isa == choice.kernels->isa) return choice.kernels;
     here += (here.empty() ? "" : ", ") + std::string(choice.kernels->isa);
   }
-  throw std::runtime_error("the instruction set \"" + isa + "\" is not to be had here; there are: " + here);
+  throw std::runtime_error("the instruction set \"" + isa +
+                           "\" is not to be had here; there are: " + here);
 }
 
 }  // namespace vgg

@@ -1,6 +1,6 @@
-// The inner loops, by GCC's vector extensions. Compiled once for each instruction set with VGG_ISA set to avx512, avx2
-// or baseline. No standard headers: an inline function of theirs that is compiled for AVX-512 here could be the copy
-// that the linker keeps for everybody.
+// The inner loops, by GCC's vector extensions. Compiled once for each instruction set with VGG_ISA
+// set to avx512, avx2 or baseline. No standard headers: an inline function of theirs that is
+// compiled for AVX-512 here could be the copy that the linker keeps for everybody.
 #include "kernels.h"
 
 #include "cook_toom.h"
@@ -16,7 +16,8 @@
 namespace vgg {
 namespace {
 
-// A register tile of the multiplying kernel is max_rows tiles x 2 vectors: 28 of 32 registers, or 12 of 16.
+// A register tile of the multiplying kernel is max_rows tiles x 2 vectors: 28 of 32 registers, or
+// 12 of 16.
 #if defined(__AVX512F__)
 constexpr int lanes = 16, max_rows = 14, linear_pictures = 6;
 #elif defined(__AVX__)
@@ -34,13 +35,16 @@ typedef float VectorAnywhere __attribute__((vector_size(lanes * 4), aligned(1), 
 
 #define VGG_INLINE __attribute__((always_inline))
 
-VGG_INLINE inline const Vector& load(const float* from) { return *reinterpret_cast<const Vector*>(from); }
+VGG_INLINE inline const Vector& load(const float* from) {
+  return *reinterpret_cast<const Vector*>(from);
+}
 VGG_INLINE inline void store(float* to, Vector value) { *reinterpret_cast<Vector*>(to) = value; }
 // NaN stays NaN.
 VGG_INLINE inline Vector relu_of(Vector x) { return x < 0.0f ? Vector{} : x; }
 VGG_INLINE inline Vector max_of(Vector a, Vector b) { return a < b ? b : a; }
 
-// Loops that are unrolled before anything else is optimised, so that arrays indexed by them live in registers.
+// Loops that are unrolled before anything else is optimised, so that arrays indexed by them live in
+// registers.
 template <int value_>
 struct Index {
   static constexpr int value = value_;
@@ -64,7 +68,7 @@ struct Transform {
   static constexpr int size = Matrices::size;
   static constexpr int infinity = Matrices::finite;
 
-  // sum of matrices.input[row][j] * d[j] over j = first, first + step, ...; d[j] = from[j * stride]
+  // The sum of matrices.input[row][j] * d[j] over j, j + step, ...; zeros and ones cost nothing.
   template <int row, int j, int step>
   VGG_INLINE static Vector add_terms(Vector sum, const Vector (&d)[size]) {
     if constexpr (j < size) {
@@ -79,11 +83,14 @@ struct Transform {
   template <int row, int j, int step>
   VGG_INLINE static Vector terms(const Vector (&d)[size]) {
     constexpr float factor = static_cast<float>(matrices.input[row][j]);
-    if constexpr (factor != 0) return add_terms<row, j + step, step>(factor * d[j], d);
-    else return terms<row, j + step, step>(d);
+    if constexpr (factor != 0)
+      return add_terms<row, j + step, step>(factor * d[j], d);
+    else
+      return terms<row, j + step, step>(d);
   }
 
-  // B^T d. The rows of p and -p have the same numbers in even columns and opposite ones in odd columns.
+  // B^T d. The rows of p and -p have the same numbers in even columns and opposite ones in odd
+  // columns.
   VGG_INLINE static void input(const Vector (&d)[size], Vector (&out)[size]) {
     if constexpr (Matrices::finite > 0) out[0] = terms<0, 0, 2>(d);
     unrolled<Matrices::pairs>([&](auto pair) VGG_INLINE {
@@ -93,8 +100,10 @@ struct Transform {
       out[row] = even + odd;
       out[row + 1] = even - odd;
     });
-    if constexpr (Matrices::finite > 0) out[infinity] = terms<infinity, 1, 2>(d);
-    else out[infinity] = d[0];
+    if constexpr (Matrices::finite > 0)
+      out[infinity] = terms<infinity, 1, 2>(d);
+    else
+      out[infinity] = d[0];
   }
 
   // A^T m. The columns of p and -p are the same in even rows and opposite in odd rows.
@@ -111,7 +120,8 @@ struct Transform {
         const Vector(&parts)[Matrices::pairs + 1] = row % 2 == 0 ? sums : differences;
         Vector sum = row == 0 ? m[0] + parts[0] : parts[0];
         unrolled<Matrices::pairs - 1>([&](auto pair) VGG_INLINE {
-          constexpr float factor = static_cast<float>(matrices.output[row.value][2 * pair.value + 3]);
+          constexpr float factor =
+              static_cast<float>(matrices.output[row.value][2 * pair.value + 3]);
           sum += factor * parts[pair + 1];
         });
         out[row] = row == tile - 1 ? sum + m[infinity] : sum;
@@ -120,9 +130,11 @@ struct Transform {
   }
 };
 
-// One tile of one vector of channels. Border: some of its pixels lie outside of the map and are zeros.
+// One tile of one vector of channels. Border: some of its pixels lie outside of the map and are
+// zeros.
 template <int tile, int taps, bool border>
-VGG_INLINE inline void transform_tile(const float* map, const TileGrid& grid, int y0, int x0, float* out, long plane) {
+VGG_INLINE inline void transform_tile(const float* map, const TileGrid& grid, int y0, int x0,
+                                      float* out, long plane) {
   using T = Transform<tile, taps>;
   constexpr int size = T::size;
   Vector rows[size][size];  // d B
@@ -134,8 +146,10 @@ VGG_INLINE inline void transform_tile(const float* map, const TileGrid& grid, in
     const float* line = map + (static_cast<long>(y0 + y) * grid.width + x0) * channel_block;
     Vector d[size];
     unrolled<size>([&](auto x) VGG_INLINE {
-      if (border && (x0 + x < 0 || x0 + x >= grid.width)) d[x] = Vector{};
-      else d[x] = load(line + x * channel_block);
+      if (border && (x0 + x < 0 || x0 + x >= grid.width))
+        d[x] = Vector{};
+      else
+        d[x] = load(line + x * channel_block);
     });
     T::input(d, rows[y]);
   }
@@ -157,7 +171,9 @@ void transform_input(const InputTransform& job) {
     const int start = block_start(job.blocks, block);
     const int rows = block_start(job.blocks, block + 1) - start;
     for (int channels = job.first_channel_block; channels < job.end_channel_block; ++channels) {
-      float* out = job.transformed + (static_cast<long>(start) * job.channel_blocks + channels * rows) * channel_block;
+      float* out =
+          job.transformed +
+          (static_cast<long>(start) * job.channel_blocks + channels * rows) * channel_block;
       for (int row = 0; row < rows; ++row, out += channel_block) {
         const int index = job.first_tile + start + row;
         const int picture = index / (grid.down * grid.across);
@@ -165,22 +181,25 @@ void transform_input(const InputTransform& job) {
         const int y0 = place / grid.across * tile - pad;
         const int x0 = place % grid.across * tile - pad;
         const float* map = job.map + picture * job.picture_stride + channels * block_plane;
-        const bool inside = y0 >= 0 && x0 >= 0 && y0 + size <= grid.height && x0 + size <= grid.width;
+        const bool inside =
+            y0 >= 0 && x0 >= 0 && y0 + size <= grid.height && x0 + size <= grid.width;
         for (int vector = 0; vector < vectors_in_block; ++vector) {
           const int lane = vector * lanes;
-          if (inside) transform_tile<tile, taps, false>(map + lane, grid, y0, x0, out + lane, job.plane);
-          else transform_tile<tile, taps, true>(map + lane, grid, y0, x0, out + lane, job.plane);
+          if (inside)
+            transform_tile<tile, taps, false>(map + lane, grid, y0, x0, out + lane, job.plane);
+          else
+            transform_tile<tile, taps, true>(map + lane, grid, y0, x0, out + lane, job.plane);
         }
       }
     }
   }
 }
 
-// One tile of one vector of outputs: A^T m A, then pooling, bias and ReLU. Adding the bias after the pooling gives the
-// same numbers, since rounding keeps the order.
+// One tile of one vector of outputs: A^T m A, then pooling, bias and ReLU. Adding the bias after
+// the pooling gives the same numbers, since rounding keeps the order.
 template <int tile, int taps, bool pool>
-VGG_INLINE inline void finish_tile(const float* products, long plane, Vector bias, bool relu, float* map, int height,
-                                   int width, int y0, int x0) {
+VGG_INLINE inline void finish_tile(const float* products, long plane, Vector bias, bool relu,
+                                   float* map, int height, int width, int y0, int x0) {
   using T = Transform<tile, taps>;
   constexpr int size = T::size;
   constexpr int side = pool ? tile / 2 : tile;
@@ -200,7 +219,9 @@ VGG_INLINE inline void finish_tile(const float* products, long plane, Vector bia
       T::output(columns[2 * y], line);
       T::output(columns[2 * y + 1], below);
       unrolled<side>([&](auto x) VGG_INLINE {
-        out[x] = max_of(max_of(line[2 * x], line[2 * x + 1]), max_of(below[2 * x], below[2 * x + 1])) + bias;
+        out[x] =
+            max_of(max_of(line[2 * x], line[2 * x + 1]), max_of(below[2 * x], below[2 * x + 1])) +
+            bias;
       });
     } else {
       T::output(columns[y], line);
@@ -231,8 +252,9 @@ void transform_output_as(const OutputTransform& job) {
       const int channel = job.channel + vector * lanes;
       float* map = job.map + picture * job.picture_stride + channel / channel_block * block_plane +
                    channel % channel_block;
-      finish_tile<tile, taps, pool>(job.products + static_cast<long>(index) * panel + vector * lanes, job.plane,
-                                    load(job.bias + vector * lanes), job.relu, map, height, width, y0, x0);
+      finish_tile<tile, taps, pool>(
+          job.products + static_cast<long>(index) * panel + vector * lanes, job.plane,
+          load(job.bias + vector * lanes), job.relu, map, height, width, y0, x0);
     }
   }
 }
@@ -249,12 +271,17 @@ void transform_output(const OutputTransform& job) {
 
 constexpr int floats_in_line = 16;
 
+// Memory that is fetched as `count` streams of `stride` floats each, a line of each at a time: for
+// one stream the hardware keeps too few lines under way.
 struct Lines {
   const float* from;
-  int count;  // at a time
+  int count;
+  long stride;
 
   VGG_INLINE void next() {
-    for (int line = 0; line < count; ++line, from += floats_in_line) __builtin_prefetch(from, 0, 2);
+    const float* line = from;
+    for (int stream = 0; stream < count; ++stream, line += stride) __builtin_prefetch(line, 0, 2);
+    from += floats_in_line;
   }
 };
 
@@ -262,11 +289,13 @@ struct Fetch {
   Lines filters, transformed;
 };
 
-// `rows` tiles x `vectors` vectors of outputs stay in registers while the channels go by; per channel each of the
-// rows' inputs is broadcast and each of the vectors' filters is loaded once. With every four channels a few cache
-// lines of what comes next are fetched: a core that waits for it where it is needed has half of its speed.
+// `rows` tiles x `vectors` vectors of outputs stay in registers while the channels go by; per
+// channel each of the rows' inputs is broadcast and each of the vectors' filters is loaded once.
+// With every four channels a few cache lines of what comes next are fetched: a core that waits for
+// it where it is needed has half of its speed.
 template <int rows, int vectors>
-void multiply_block(const float* transformed, int channels, const float* filters, float* products, Fetch fetch) {
+void multiply_block(const float* transformed, int channels, const float* filters, float* products,
+                    Fetch fetch) {
   Vector sums[rows][vectors] = {};
   const auto step = [&](const float* input, const float* filter) VGG_INLINE {
     Vector weights[vectors];
@@ -285,9 +314,11 @@ void multiply_block(const float* transformed, int channels, const float* filters
     }
     transformed += rows * channel_block;
   }
-  for (int channel = 0; channel < channels; ++channel) step(transformed + channel, filters + channel * panel);
+  for (int channel = 0; channel < channels; ++channel)
+    step(transformed + channel, filters + channel * panel);
   unrolled<rows>([&](auto r) VGG_INLINE {
-    unrolled<vectors>([&](auto v) VGG_INLINE { store(products + r * panel + v * lanes, sums[r][v]); });
+    unrolled<vectors>([&](auto v)
+                          VGG_INLINE { store(products + r * panel + v * lanes, sums[r][v]); });
   });
 }
 
@@ -308,17 +339,19 @@ constexpr MultiplyBlocks<1> multiply_one_vector{};
 constexpr MultiplyBlocks<2> multiply_two_vectors{};
 
 void multiply(const Multiply& job) {
-  // Each block fetches its share of the next panel.
-  const int lines_of_four_channels = 4 * panel / floats_in_line;
-  const int lines = (lines_of_four_channels + job.blocks.count - 1) / job.blocks.count;
-  const long share = static_cast<long>(job.channels) / 4 * lines * floats_in_line;
+  // Each block fetches its share of the next panel. A stream has a line for every four channels.
+  constexpr int streams_of_panel = 4 * panel / floats_in_line;
+  const int streams = (streams_of_panel + job.blocks.count - 1) / job.blocks.count;
+  const long stride = static_cast<long>(job.channels) / 4 * floats_in_line;
   for (int block = 0; block < job.blocks.count; ++block) {
     const long start = block_start(job.blocks, block);
     const int rows = block_start(job.blocks, block + 1) - static_cast<int>(start);
-    const MultiplyBlock run = (job.vectors == 1 ? multiply_one_vector.of_rows : multiply_two_vectors.of_rows)[rows];
+    const MultiplyBlock run =
+        (job.vectors == 1 ? multiply_one_vector.of_rows : multiply_two_vectors.of_rows)[rows];
     const long offset = start * job.channel_blocks * channel_block;
-    const Fetch fetch{{job.next_filters + block * share, lines},
-                      {job.next_transformed + offset, job.next_transformed ? (rows + 3) / 4 : 0}};
+    const float* next_transformed = job.next_transformed ? job.next_transformed + offset : nullptr;
+    const Fetch fetch{{job.next_filters + block * streams * stride, streams, stride},
+                      {next_transformed, next_transformed ? (rows + 3) / 4 : 0, stride}};
     run(job.transformed + offset, job.channels, job.filters, job.products + start * panel, fetch);
   }
 }
@@ -358,20 +391,24 @@ void first_layer(const FirstLayer& job) {
       int x = 0;
       for (; x + max_rows <= job.width; x += max_rows)
         first_layer_block<max_rows>(row + x * 3, row_stride, filters, line + x * panel);
-      for (; x < job.width; ++x) first_layer_block<1>(row + x * 3, row_stride, filters, line + x * panel);
+      for (; x < job.width; ++x)
+        first_layer_block<1>(row + x * 3, row_stride, filters, line + x * panel);
     }
     for (int vector = 0; vector < 2 && channel + vector * lanes < job.channels; ++vector) {
       const int output = channel + vector * lanes;
       const Vector bias = load(job.bias + output);
       const float* line = job.line + vector * lanes;
-      float* to = job.map + output / channel_block * job.channel_block_stride + output % channel_block;
+      float* to =
+          job.map + output / channel_block * job.channel_block_stride + output % channel_block;
       const int width = job.pool ? job.width / 2 : job.width;
       for (int x = 0; x < width; ++x) {
         Vector value;
         if (job.pool) {
           const float* above = line + 2 * x * panel;
           const float* below = above + line_length;
-          value = max_of(max_of(load(above), load(above + panel)), max_of(load(below), load(below + panel))) + bias;
+          value = max_of(max_of(load(above), load(above + panel)),
+                         max_of(load(below), load(below + panel))) +
+                  bias;
         } else {
           value = load(line + x * panel) + bias;
         }
@@ -389,14 +426,15 @@ VGG_INLINE inline Vector load_anywhere(const unsigned char* from) {
   return *reinterpret_cast<const VectorAnywhere*>(from);
 }
 
-// sums[row][picture] += W[row][features from .. to] * x[picture][...], lane by lane: the order of the additions does not
-// depend on how many pictures or rows are taken at a time.
+// sums[row][picture] += W[row][features from .. to] * x[picture][...], lane by lane: the order of
+// the additions does not depend on how many pictures or rows are taken at a time.
 template <int rows, int pictures>
-void dot_block(const unsigned char* weights, long features, long from, long to, const float* x, long x_stride,
-               float* sums, long sums_stride) {
+void dot_block(const unsigned char* weights, long features, long from, long to, const float* x,
+               long x_stride, float* sums, long sums_stride) {
   Vector totals[rows][pictures];
   unrolled<rows>([&](auto r) VGG_INLINE {
-    unrolled<pictures>([&](auto p) VGG_INLINE { totals[r][p] = load(sums + r * sums_stride + p * lanes); });
+    unrolled<pictures>([&](auto p)
+                           VGG_INLINE { totals[r][p] = load(sums + r * sums_stride + p * lanes); });
   });
   const unsigned char* starts[rows];
   unrolled<rows>([&](auto r) VGG_INLINE { starts[r] = weights + r * features * 4; });
@@ -409,7 +447,8 @@ void dot_block(const unsigned char* weights, long features, long from, long to, 
     });
   }
   unrolled<rows>([&](auto r) VGG_INLINE {
-    unrolled<pictures>([&](auto p) VGG_INLINE { store(sums + r * sums_stride + p * lanes, totals[r][p]); });
+    unrolled<pictures>([&](auto p)
+                           VGG_INLINE { store(sums + r * sums_stride + p * lanes, totals[r][p]); });
   });
 }
 
@@ -439,7 +478,8 @@ void linear(const Linear& job) {
     const long to = from + part < whole ? from + part : whole;
     for (int row = 0; row < job.outputs;) {
       const bool several = row + dot_rows <= job.outputs;
-      const DotBlock* of_pictures = several ? dot_rows_at_once.of_pictures : dot_one_row.of_pictures;
+      const DotBlock* of_pictures =
+          several ? dot_rows_at_once.of_pictures : dot_one_row.of_pictures;
       const unsigned char* weights = job.weights + row * job.features * 4;
       for (int picture = 0; picture < job.pictures; picture += linear_pictures) {
         const int left = job.pictures - picture;
@@ -477,7 +517,8 @@ extern const Kernels VGG_JOIN(VGG_ISA, _kernels) = {
     max_rows,
     {transform_input<1, 1>, transform_input<2, 3>, transform_input<4, 3>, transform_input<6, 3>},
     multiply,
-    {transform_output<1, 1>, transform_output<2, 3>, transform_output<4, 3>, transform_output<6, 3>},
+    {transform_output<1, 1>, transform_output<2, 3>, transform_output<4, 3>,
+     transform_output<6, 3>},
     first_layer,
     linear,
 };

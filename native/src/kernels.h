@@ -1,20 +1,22 @@
-// What the inner loops take and where they are found. kernels.cc is compiled once for each instruction set; nothing
-// here may have external linkage except the tables, or code for one instruction set would be linked into another.
+// What the inner loops take and where they are found. kernels.cc is compiled once for each
+// instruction set; nothing here may have external linkage except the tables, or code for one
+// instruction set would be linked into another.
 //
 // Layouts, in float32:
 //   map          [picture][channels / 16][height][width][16]; channels past the last are undefined
-//   transformed  [xi][block of tiles][channels / 16][tile of the block][16]   the picture's tiles, B^T d B
-//   filters      [xi][panel][channel][2 vectors of outputs]                   G g G^T
+//   transformed  [xi][block of tiles][channels / 16][tile of the block][16]   the picture's tiles,
+//   B^T d B filters      [xi][panel][channel][2 vectors of outputs]                   G g G^T
 //   products     [panel][xi][tile][2 vectors of outputs]
-// xi counts the size * size positions of a transformed tile. A panel is the outputs that the multiplying kernel
-// makes at a time: two vectors, 32 with AVX-512.
+// xi counts the size * size positions of a transformed tile. A panel is the outputs that the
+// multiplying kernel makes at a time: two vectors, 32 with AVX-512.
 #pragma once
 
 namespace vgg {
 
 constexpr int channel_block = 16;
 
-// The tiles of one run through the kernels, cut into blocks of about the same size, none above the kernel's rows.
+// The tiles of one run through the kernels, cut into blocks of about the same size, none above the
+// kernel's rows.
 struct TileBlocks {
   int tiles;
   int count;
@@ -43,7 +45,8 @@ struct InputTransform {
   long plane;  // floats between two xi
 };
 
-// One xi and one panel: products[tile][output] = sum over channels of transformed[tile][channel] * filters[channel][output]
+// One xi and one panel: products[tile][output] = sum over channels of transformed[tile][channel] *
+// filters[channel][output]
 struct Multiply {
   const float* transformed;
   TileBlocks blocks;
@@ -51,7 +54,8 @@ struct Multiply {
   const float* filters;
   int vectors;  // 1 or 2: how many of the panel's are in use
   float* products;
-  // What is read after this panel of filters and, or null, after these tiles: it is brought into the cache meanwhile.
+  // What is read after this panel of filters and, unless null, after these tiles: it is fetched
+  // meanwhile.
   const float* next_filters;
   const float* next_transformed;
 };
@@ -78,8 +82,8 @@ struct FirstLayer {
   const float* filters;  // [panel][tap = (ky, kx, channel)][2 vectors]
   const float* bias;     // as long as the panels
   bool relu, pool;
-  float* line;           // scratch [1 or 2][width][2 vectors]
-  float* map;            // where the row begins in channel block 0
+  float* line;  // scratch [1 or 2][width][2 vectors]
+  float* map;   // where the row begins in channel block 0
   long channel_block_stride;
 };
 
@@ -87,8 +91,8 @@ struct FirstLayer {
 struct Linear {
   const unsigned char* weights;  // [outputs][features], float32 at any address
   long features;
-  int outputs;        // at most linear_rows
-  const float* x;     // [pictures][x_stride]
+  int outputs;     // at most linear_rows
+  const float* x;  // [pictures][x_stride]
   long x_stride;
   int pictures;
   const float* bias;
@@ -102,8 +106,8 @@ constexpr int linear_rows = 16;
 
 struct Kernels {
   const char* isa;
-  int vector;  // floats
-  int rows;    // most tiles in a block
+  int vector;                                         // floats
+  int rows;                                           // most tiles in a block
   void (*transform_input[4])(const InputTransform&);  // by tile / 2: 1x1 convolution, F2, F4, F6
   void (*multiply)(const Multiply&);
   void (*transform_output[4])(const OutputTransform&);

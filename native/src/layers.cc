@@ -15,8 +15,8 @@ Normalisation::Normalisation(const float (&mean)[3], const float (&std)[3]) {
     }
 }
 
-void normalise_rows(const Normalisation& normalisation, const uint8_t* pixels, int size, int first, int end,
-                    float* rows) {
+void normalise_rows(const Normalisation& normalisation, const uint8_t* pixels, int size, int first,
+                    int end, float* rows) {
   const long length = (static_cast<long>(size) + 2) * 3;
   for (int y = first; y < end; ++y, rows += length) {
     if (y < 0 || y >= size) {
@@ -27,37 +27,45 @@ void normalise_rows(const Normalisation& normalisation, const uint8_t* pixels, i
     float* to = rows + 3;
     std::fill(rows, to, 0.0f);
     for (int x = 0; x < size; ++x, from += 3, to += 3)
-      for (int channel = 0; channel < 3; ++channel) to[channel] = normalisation.values[channel][from[channel]];
+      for (int channel = 0; channel < 3; ++channel)
+        to[channel] = normalisation.values[channel][from[channel]];
     std::fill(to, rows + length, 0.0f);
   }
 }
 
-void normalise_map(const Normalisation& normalisation, const uint8_t* pixels, int size, float* map) {
+void normalise_map(const Normalisation& normalisation, const uint8_t* pixels, int size,
+                   float* map) {
   const long count = static_cast<long>(size) * size;
   for (long i = 0; i < count; ++i, pixels += 3, map += channel_block)
-    for (int channel = 0; channel < 3; ++channel) map[channel] = normalisation.values[channel][pixels[channel]];
+    for (int channel = 0; channel < 3; ++channel)
+      map[channel] = normalisation.values[channel][pixels[channel]];
 }
 
-void normalise_response(const Layer& lrn, const MapShape& shape, int row, const float* in, float* out) {
+void normalise_response(const Layer& lrn, const MapShape& shape, int row, const float* in,
+                        float* out) {
   const long plane = shape.pixels() * channel_block;
   const int before = lrn.lrn_size / 2, after = (lrn.lrn_size - 1) / 2;
   const float k = static_cast<float>(lrn.lrn_k);
   const float factor = static_cast<float>(lrn.lrn_alpha / lrn.lrn_size);
   const float exponent = static_cast<float>(lrn.lrn_beta);
   const long row_start = static_cast<long>(row) * shape.width * channel_block;
-  const auto place = [&](int channel) { return channel / channel_block * plane + channel % channel_block; };
+  const auto place = [&](int channel) {
+    return channel / channel_block * plane + channel % channel_block;
+  };
   for (int x = 0; x < shape.width; ++x) {
     const float* from = in + row_start + static_cast<long>(x) * channel_block;
     float* to = out + row_start + static_cast<long>(x) * channel_block;
     for (int channel = 0; channel < shape.channels; ++channel) {
       float sum = 0;
-      for (int c = std::max(0, channel - before); c <= std::min(shape.channels - 1, channel + after); ++c) {
+      for (int c = std::max(0, channel - before);
+           c <= std::min(shape.channels - 1, channel + after); ++c) {
         const float value = from[place(c)];
         sum += value * value;
       }
       const float base = k + factor * sum;
       // The usual 3/4 needs no pow.
-      const float power = exponent == 0.75f ? std::sqrt(base) * std::sqrt(std::sqrt(base)) : std::pow(base, exponent);
+      const float power = exponent == 0.75f ? std::sqrt(base) * std::sqrt(std::sqrt(base))
+                                            : std::pow(base, exponent);
       to[place(channel)] = from[place(channel)] / power;
     }
   }
@@ -77,9 +85,14 @@ void max_pool(const MapShape& in, int block, const float* from, float* to) {
     }
 }
 
-void average_pool(const MapShape& in, const MapShape& out, int block, const float* from, float* to) {
-  const auto start = [](int i, int in, int out) { return static_cast<int>(static_cast<long>(i) * in / out); };
-  const auto end = [](int i, int in, int out) { return static_cast<int>(((i + 1L) * in + out - 1) / out); };
+void average_pool(const MapShape& in, const MapShape& out, int block, const float* from,
+                  float* to) {
+  const auto start = [](int i, int in, int out) {
+    return static_cast<int>(static_cast<long>(i) * in / out);
+  };
+  const auto end = [](int i, int in, int out) {
+    return static_cast<int>(((i + 1L) * in + out - 1) / out);
+  };
   from += block * in.pixels() * channel_block;
   to += block * out.pixels() * channel_block;
   for (int y = 0; y < out.height; ++y) {

@@ -11,11 +11,13 @@
 
 namespace vgg {
 
-// Throws std::bad_alloc for what no memory could hold, so that a product of sizes from outside never wraps around.
+// Throws std::bad_alloc for what no memory could hold, so that a product of sizes from outside
+// never wraps around.
 inline size_t product(std::initializer_list<long> factors) {
   size_t result = 1;
   for (const long factor : factors) {
-    if (factor < 0 || __builtin_mul_overflow(result, static_cast<size_t>(factor), &result)) throw std::bad_alloc();
+    if (factor < 0 || __builtin_mul_overflow(result, static_cast<size_t>(factor), &result))
+      throw std::bad_alloc();
   }
   if (result > SIZE_MAX / 16) throw std::bad_alloc();
   return result;
@@ -24,7 +26,8 @@ inline size_t product(std::initializer_list<long> factors) {
 class Floats {
  public:
   Floats() = default;
-  // Zeros; aligned for any vector, and to huge pages where it is large: a run walks through all of the weights.
+  // Zeros; aligned for any vector, and to huge pages where it is large: a run walks through all of
+  // the weights.
   explicit Floats(size_t count) {
     constexpr size_t huge_page = size_t{2} << 20;
     if (count > SIZE_MAX / 16) throw std::bad_alloc();
@@ -39,7 +42,9 @@ class Floats {
     std::memset(data_, 0, bytes);
     size_ = count;
   }
-  Floats(Floats&& other) noexcept : data_(other.data_), size_(other.size_) { other.data_ = nullptr; }
+  Floats(Floats&& other) noexcept : data_(other.data_), size_(other.size_) {
+    other.data_ = nullptr;
+  }
   Floats& operator=(Floats&& other) noexcept {
     if (this != &other) {
       std::free(data_);

@@ -34,22 +34,26 @@ int panels_of(int outputs, int panel) { return (outputs + panel - 1) / panel; }
 Floats packed_bias(const Affine& affine, int panel) {
   const int outputs = static_cast<int>(affine.shift.size());
   Floats bias(product({panels_of(outputs, panel), panel}));
-  for (int output = 0; output < outputs; ++output) bias.data()[output] = static_cast<float>(affine.shift[output]);
+  for (int output = 0; output < outputs; ++output)
+    bias.data()[output] = static_cast<float>(affine.shift[output]);
   return bias;
 }
 
 constexpr int widest_panel = 32;
 
-// G g G^T of one input channel for one panel of outputs. to: [xi][...][panel], `plane` floats between two xi.
+// G g G^T of one input channel for one panel of outputs. to: [xi][...][panel], `plane` floats
+// between two xi.
 template <int tile, int taps>
-void transform_filters(const double (&g)[taps * taps][widest_panel], int panel, float* to, size_t plane) {
+void transform_filters(const double (&g)[taps * taps][widest_panel], int panel, float* to,
+                       size_t plane) {
   static constexpr CookToom<double, tile, taps> matrices{};
   constexpr int size = tile + taps - 1;
   double columns[size][taps][widest_panel] = {};  // G g
   for (int i = 0; i < size; ++i)
     for (int ky = 0; ky < taps; ++ky)
       for (int kx = 0; kx < taps; ++kx)
-        for (int k = 0; k < panel; ++k) columns[i][kx][k] += matrices.filter[i][ky] * g[ky * taps + kx][k];
+        for (int k = 0; k < panel; ++k)
+          columns[i][kx][k] += matrices.filter[i][ky] * g[ky * taps + kx][k];
   for (int i = 0; i < size; ++i)
     for (int j = 0; j < size; ++j) {
       double sum[widest_panel] = {};
@@ -61,14 +65,17 @@ void transform_filters(const double (&g)[taps * taps][widest_panel], int panel, 
 
 // The taps of one input channel for a panel of outputs, zeros past the last.
 template <int count>
-void read_taps(const Layer& conv, const Affine& affine, int first, int panel, int input, double (&g)[count][widest_panel]) {
+void read_taps(const Layer& conv, const Affine& affine, int first, int panel, int input,
+               double (&g)[count][widest_panel]) {
   for (int k = 0; k < panel; ++k) {
     const int output = first + k;
     for (int tap = 0; tap < count; ++tap)
-      g[tap][k] = output < conv.out
-                      ? affine.scale[output] *
-                            read_float(conv.weight, (static_cast<size_t>(output) * conv.in + input) * count + tap)
-                      : 0;
+      g[tap][k] =
+          output < conv.out
+              ? affine.scale[output] *
+                    read_float(conv.weight,
+                               (static_cast<size_t>(output) * conv.in + input) * count + tap)
+              : 0;
   }
 }
 
@@ -93,8 +100,8 @@ Floats pack(const Layer& conv, const Affine& affine, int panel, Team& team) {
 
 }  // namespace
 
-PackedConvolution pack_winograd(const Layer& conv, const Layer* batchnorm, int tile, const Kernels& kernels,
-                                Team& team) {
+PackedConvolution pack_winograd(const Layer& conv, const Layer* batchnorm, int tile,
+                                const Kernels& kernels, Team& team) {
   const int panel = 2 * kernels.vector;
   const Affine affine = affine_of(conv, batchnorm);
   Floats filters = tile == 1   ? pack<1, 1>(conv, affine, panel, team)
@@ -104,7 +111,8 @@ PackedConvolution pack_winograd(const Layer& conv, const Layer* batchnorm, int t
   return {std::move(filters), packed_bias(affine, panel)};
 }
 
-PackedConvolution pack_first_layer(const Layer& conv, const Layer* batchnorm, const Kernels& kernels) {
+PackedConvolution pack_first_layer(const Layer& conv, const Layer* batchnorm,
+                                   const Kernels& kernels) {
   const int panel = 2 * kernels.vector;
   const Affine affine = affine_of(conv, batchnorm);
   const int panels = panels_of(conv.out, panel);

@@ -1,4 +1,5 @@
-// The weights of convolutions as the kernels read them: batch norm folded in, transformed, once at load.
+// The weights of convolutions as the kernels read them: batch norm folded in, transformed, once at
+// load.
 #pragma once
 
 #include "engine.h"
@@ -13,10 +14,13 @@ struct PackedConvolution {
   Floats bias;     // [panels * panel width]
 };
 
-// F(tile x tile) of a convolution and, if not null, of the batch norm behind it. tile 1 is for kernel 1.
-PackedConvolution pack_winograd(const Layer& conv, const Layer* batchnorm, int tile, const Kernels& kernels, Team& team);
+// F(tile x tile) of a convolution and, if not null, of the batch norm behind it. tile 1 is for
+// kernel 1.
+PackedConvolution pack_winograd(const Layer& conv, const Layer* batchnorm, int tile,
+                                const Kernels& kernels, Team& team);
 
 // 3x3 over 3 channels, as the direct convolution reads it.
-PackedConvolution pack_first_layer(const Layer& conv, const Layer* batchnorm, const Kernels& kernels);
+PackedConvolution pack_first_layer(const Layer& conv, const Layer* batchnorm,
+                                   const Kernels& kernels);
 
 }  // namespace vgg

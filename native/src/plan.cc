@@ -8,7 +8,8 @@
 namespace vgg {
 namespace {
 
-constexpr int largest_size = 65536;  // of anything that is counted: channels, features, pixels a side, pictures
+constexpr int largest_size =
+    65536;  // of anything that is counted: channels, features, pixels a side, pictures
 
 const char* name_of(Layer::Kind kind) {
   switch (kind) {
@@ -24,9 +25,10 @@ const char* name_of(Layer::Kind kind) {
   return "unknown";
 }
 
-// Lavin and Gray's F(tile x tile) for one layer. The larger the tile, the fewer multiplications (2.25, 4, 5.06 times
-// fewer than the direct convolution) and the more the transforms weigh, which grow with the channels, not with their
-// product, and the more a map wastes that ends within a tile. Measured on VGG-16: F6 gains in the first two blocks only.
+// Lavin and Gray's F(tile x tile) for one layer. The larger the tile, the fewer multiplications
+// (2.25, 4, 5.06 times fewer than the direct convolution) and the more the transforms weigh, which
+// grow with the channels, not with their product, and the more a map wastes that ends within a
+// tile. Measured on VGG-16: F6 gains in the first two blocks only.
 int tile_of(const Layer& conv, const MapShape& in) {
   if (conv.kernel == 1) return 1;
   if (conv.tile != 0) return conv.tile;
@@ -41,15 +43,17 @@ class Planner {
   explicit Planner(const Spec& spec) : spec_(spec), shape_{3, spec.input_size, spec.input_size} {}
 
   std::vector<Step> make() {
-    require(spec_.input_size >= 1 && spec_.input_size <= largest_size, "the pictures' size", spec_.input_size);
-    require(spec_.max_batch >= 1 && spec_.max_batch <= largest_size, "the largest batch", spec_.max_batch);
+    require(spec_.input_size >= 1 && spec_.input_size <= largest_size, "the pictures' size",
+            spec_.input_size);
+    require(spec_.max_batch >= 1 && spec_.max_batch <= largest_size, "the largest batch",
+            spec_.max_batch);
     require(spec_.threads >= 1 && spec_.threads <= 1024, "the number of threads", spec_.threads);
     for (; next_ < count(); ++next_) add(spec_.layers[next_]);
     if (steps_.empty() || steps_.back().kind != Step::Kind::linear)
       throw std::runtime_error("the network does not end with a linear layer");
     if (shape_.channels != spec_.classes) {
-      throw std::runtime_error("the last linear layer has " + std::to_string(shape_.channels) + " outputs for " +
-                               std::to_string(spec_.classes) + " classes");
+      throw std::runtime_error("the last linear layer has " + std::to_string(shape_.channels) +
+                               " outputs for " + std::to_string(spec_.classes) + " classes");
     }
     return std::move(steps_);
   }
@@ -66,13 +70,16 @@ class Planner {
       case Layer::Kind::lrn: return add_lrn(layer);
       case Layer::Kind::maxpool: {
         const MapShape out{shape_.channels, shape_.height / 2, shape_.width / 2};
-        if (out.height < 1 || out.width < 1) fail("finds a map of one pixel a side: the picture is too small");
+        if (out.height < 1 || out.width < 1)
+          fail("finds a map of one pixel a side: the picture is too small");
         push(Step::Kind::max_pool, out);
         return;
       }
       case Layer::Kind::avgpool:
-        require(layer.pool_h >= 1 && layer.pool_h <= largest_size, "its output's height", layer.pool_h);
-        require(layer.pool_w >= 1 && layer.pool_w <= largest_size, "its output's width", layer.pool_w);
+        require(layer.pool_h >= 1 && layer.pool_h <= largest_size, "its output's height",
+                layer.pool_h);
+        require(layer.pool_w >= 1 && layer.pool_w <= largest_size, "its output's width",
+                layer.pool_w);
         push(Step::Kind::average_pool, {shape_.channels, layer.pool_h, layer.pool_w});
         return;
       case Layer::Kind::flatten: {
@@ -90,15 +97,18 @@ class Planner {
 
   void add_convolution(const Layer& conv) {
     require(conv.in == shape_.channels, "the number of its input channels", conv.in);
-    require(conv.out >= 1 && conv.out <= largest_size, "the number of its output channels", conv.out);
+    require(conv.out >= 1 && conv.out <= largest_size, "the number of its output channels",
+            conv.out);
     if (!(conv.kernel == 3 && conv.padding == 1) && !(conv.kernel == 1 && conv.padding == 0))
       fail("has neither a kernel of 3 with a padding of 1 nor a kernel of 1 without padding");
-    require(conv.tile == 0 || conv.tile == 2 || conv.tile == 4 || conv.tile == 6, "its tile", conv.tile);
+    require(conv.tile == 0 || conv.tile == 2 || conv.tile == 4 || conv.tile == 6, "its tile",
+            conv.tile);
     if (!conv.weight) fail("has no weight");
 
     const bool first = steps_.empty() && conv.tile == 0;
     if (steps_.empty() && !first) push(Step::Kind::normalise, shape_).layer = -1;
-    Step& step = push(first ? Step::Kind::first_layer : Step::Kind::convolution, {conv.out, shape_.height, shape_.width});
+    Step& step = push(first ? Step::Kind::first_layer : Step::Kind::convolution,
+                      {conv.out, shape_.height, shape_.width});
     step.tile = first ? 0 : tile_of(conv, step.in);
     if (const Layer* batchnorm = take(Layer::Kind::batchnorm)) {
       step.batchnorm = next_;
@@ -122,7 +132,8 @@ class Planner {
   void add_linear(const Layer& linear) {
     if (shape_.height != 1 || shape_.width != 1) fail("does not follow a flatten");
     require(linear.in == shape_.channels, "the number of its input features", linear.in);
-    require(linear.out >= 1 && linear.out <= largest_size, "the number of its output features", linear.out);
+    require(linear.out >= 1 && linear.out <= largest_size, "the number of its output features",
+            linear.out);
     if (!linear.weight) fail("has no weight");
     Step& step = push(Step::Kind::linear, {linear.out, 1, 1});
     step.relu = take(Layer::Kind::relu) != nullptr;
@@ -150,9 +161,10 @@ class Planner {
   }
 
   [[noreturn]] void fail(const std::string& what) const {
-    if (next_ >= count() || steps_.empty()) throw std::runtime_error("the network cannot be run: " + what);
-    throw std::runtime_error("layer " + std::to_string(next_) + " (" + name_of(spec_.layers[next_].kind) +
-                             ") cannot be run: " + what);
+    if (next_ >= count() || steps_.empty())
+      throw std::runtime_error("the network cannot be run: " + what);
+    throw std::runtime_error("layer " + std::to_string(next_) + " (" +
+                             name_of(spec_.layers[next_].kind) + ") cannot be run: " + what);
   }
 
   const Spec& spec_;
@@ -182,7 +194,9 @@ std::string shape_text(const MapShape& shape) {
 
 }  // namespace
 
-size_t map_size(const MapShape& shape) { return product({shape.blocks(), channel_block, shape.height, shape.width}); }
+size_t map_size(const MapShape& shape) {
+  return product({shape.blocks(), channel_block, shape.height, shape.width});
+}
 
 std::vector<Step> make_plan(const Spec& spec) { return Planner(spec).make(); }
 

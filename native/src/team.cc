@@ -13,8 +13,8 @@ void pause() {
 #endif
 }
 
-// Within a run the others are about to arrive, unless the machine has given their core to somebody else: then ours is
-// better given away too.
+// Within a run the others are about to arrive, unless the machine has given their core to somebody
+// else: then ours is better given away too.
 constexpr int pauses_before_yield = 1000;
 // After a run the next one often follows at once (50 microseconds or so); then the thread sleeps.
 constexpr int pauses_before_sleep = 1000;
@@ -23,7 +23,8 @@ constexpr int pauses_before_sleep = 1000;
 
 Team::Team(int threads) : size_(threads < 1 ? 1 : threads) {
   try {
-    for (int thread = 1; thread < size_; ++thread) workers_.emplace_back([this, thread] { work(thread); });
+    for (int thread = 1; thread < size_; ++thread)
+      workers_.emplace_back([this, thread] { work(thread); });
   } catch (...) {
     stop();
     throw;
@@ -55,7 +56,9 @@ void Team::run(Job job, void* context) {
 
 void Team::work(int thread) {
   for (unsigned seen = 0;; ++seen) {
-    const auto is_called = [&] { return stopping_ || started_.load(std::memory_order_acquire) != seen; };
+    const auto is_called = [&] {
+      return stopping_ || started_.load(std::memory_order_acquire) != seen;
+    };
     for (int i = 0; i < pauses_before_sleep && !is_called(); ++i) pause();
     if (!is_called()) {
       std::unique_lock<std::mutex> lock(mutex_);
@@ -76,8 +79,10 @@ void Team::barrier() {
     return;
   }
   for (int i = 0; passed_.load(std::memory_order_acquire) == passed; ++i) {
-    if (i < pauses_before_yield) pause();
-    else sched_yield();
+    if (i < pauses_before_yield)
+      pause();
+    else
+      sched_yield();
   }
 }
 

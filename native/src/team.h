@@ -1,4 +1,5 @@
-// The engine's own threads. They sleep between runs; within a run they wait for each other by spinning.
+// The engine's own threads. They sleep between runs; within a run they wait for each other by
+// spinning.
 #pragma once
 
 #include <atomic>
@@ -18,8 +19,8 @@ class Team {
 
   int size() const { return size_; }
 
-  // Calls job(context, thread) once on every thread, 0 being the caller, and returns when all have returned. A job
-  // does not throw.
+  // Calls job(context, thread) once on every thread, 0 being the caller, and returns when all have
+  // returned. A job does not throw.
   using Job = void (*)(void* context, int thread);
   void run(Job job, void* context);
 
@@ -28,7 +29,8 @@ class Team {
     run([](void* context, int thread) { (*static_cast<Body*>(context))(thread); }, &body);
   }
 
-  // Within a job. claim() hands out 0, 1, 2, ... to whoever asks, beginning anew after every barrier().
+  // Within a job. claim() hands out 0, 1, 2, ... to whoever asks, beginning anew after every
+  // barrier().
   int claim() { return claimed_.fetch_add(1, std::memory_order_relaxed); }
   void barrier();
 
@@ -43,7 +45,7 @@ class Team {
 
   alignas(64) std::atomic<int> claimed_{0};
   alignas(64) std::atomic<int> arrived_{0};
-  alignas(64) std::atomic<unsigned> passed_{0};  // barriers
+  alignas(64) std::atomic<unsigned> passed_{0};   // barriers
   alignas(64) std::atomic<unsigned> started_{0};  // runs
   std::atomic<bool> stopping_{false};
   std::mutex mutex_;

@@ -24,7 +24,8 @@ int main(int argc, char** argv) {
 
   const Clock::time_point start = Clock::now();
   const auto engine = vgg::Engine::create(network.spec);
-  std::printf("%s, %d threads, created in %.0f ms\n", engine->isa(), network.spec.threads, ms_since(start));
+  std::printf("%s, %d threads, created in %.0f ms\n", engine->isa(), network.spec.threads,
+              ms_since(start));
   for (const int n : batches) {
     const std::vector<uint8_t> pixels = network.pixels(n);
     std::vector<float> logits(static_cast<size_t>(n) * network.spec.classes);
@@ -35,6 +36,7 @@ int main(int argc, char** argv) {
       if (round >= 2) times.push_back(ms_since(begin) / n);
     }
     std::sort(times.begin(), times.end());
-    std::printf("b=%d: n=%d, min %.2f, median %.2f ms a picture\n", n, rounds, times.front(), times[times.size() / 2]);
+    std::printf("b=%d: n=%d, min %.2f, median %.2f ms a picture\n", n, rounds, times.front(),
+                times[times.size() / 2]);
   }
 }

@@ -1,4 +1,5 @@
-// Tests of the engine against exact arithmetic and float64: core_test [quick]. `quick` is for the slow sanitizers.
+// Tests of the engine against exact arithmetic and float64: core_test [quick]. `quick` is for the
+// slow sanitizers.
 #include <cstdio>
 #include <cstring>
 #include <functional>
@@ -20,16 +21,16 @@ namespace {
 
 int passed = 0, failed = 0;
 
-#define CHECK(condition, ...)                                         \
-  do {                                                                \
-    if (condition) {                                                  \
-      ++passed;                                                       \
-    } else {                                                          \
-      ++failed;                                                       \
+#define CHECK(condition, ...)                                             \
+  do {                                                                    \
+    if (condition) {                                                      \
+      ++passed;                                                           \
+    } else {                                                              \
+      ++failed;                                                           \
       std::printf("%s:%d: not so: %s: ", __FILE__, __LINE__, #condition); \
-      std::printf(__VA_ARGS__);                                       \
-      std::printf("\n");                                              \
-    }                                                                 \
+      std::printf(__VA_ARGS__);                                           \
+      std::printf("\n");                                                  \
+    }                                                                     \
   } while (false)
 
 // ---- transforms ----
@@ -44,10 +45,18 @@ struct Rational {
   constexpr Rational operator+(Rational b) const {
     return {numerator * b.denominator + b.numerator * denominator, denominator * b.denominator};
   }
-  constexpr Rational operator-(Rational b) const { return *this + Rational(-b.numerator, b.denominator); }
-  constexpr Rational operator*(Rational b) const { return {numerator * b.numerator, denominator * b.denominator}; }
-  constexpr Rational operator/(Rational b) const { return {numerator * b.denominator, denominator * b.numerator}; }
-  constexpr bool operator==(Rational b) const { return numerator == b.numerator && denominator == b.denominator; }
+  constexpr Rational operator-(Rational b) const {
+    return *this + Rational(-b.numerator, b.denominator);
+  }
+  constexpr Rational operator*(Rational b) const {
+    return {numerator * b.numerator, denominator * b.denominator};
+  }
+  constexpr Rational operator/(Rational b) const {
+    return {numerator * b.denominator, denominator * b.numerator};
+  }
+  constexpr bool operator==(Rational b) const {
+    return numerator == b.numerator && denominator == b.denominator;
+  }
 };
 
 // Both sides are linear in g and in d: that they agree on unit vectors proves the identity.
@@ -62,14 +71,15 @@ void test_transform() {
         Rational sum(0);
         for (int xi = 0; xi < size; ++xi)
           sum = sum + exact.output[row][xi] * exact.filter[xi][tap] * exact.input[xi][input];
-        CHECK(sum == Rational(input == row + tap ? 1 : 0), "F(%d, %d) of tap %d and input %d in row %d", tile, taps, tap,
-              input, row);
+        CHECK(sum == Rational(input == row + tap ? 1 : 0),
+              "F(%d, %d) of tap %d and input %d in row %d", tile, taps, tap, input, row);
       }
   for (int i = 0; i < size; ++i)
     for (int j = 0; j < size; ++j) {
       const Rational value = exact.input[i][j];
       const float as_float = static_cast<float>(rounded.input[i][j]);
-      CHECK(as_float * value.denominator == value.numerator, "B^T[%d][%d] of F(%d, %d) is exact", i, j, tile, taps);
+      CHECK(as_float * value.denominator == value.numerator, "B^T[%d][%d] of F(%d, %d) is exact", i,
+            j, tile, taps);
     }
 }
 
@@ -90,7 +100,8 @@ double error_of(const Spec& spec, size_t layers, const std::vector<uint8_t>& pix
     const ReferenceMap reference = reference_run(spec, pixels.data() + picture * bytes, layers);
     for (int i = 0; i < spec.classes; ++i) {
       const double right = reference.values[i];
-      const double error = std::abs(logits[static_cast<size_t>(picture) * spec.classes + i] - right);
+      const double error =
+          std::abs(logits[static_cast<size_t>(picture) * spec.classes + i] - right);
       if (!(error <= difference)) difference = std::isnan(error) ? INFINITY : error;
       largest = std::max(largest, std::abs(right));
     }
@@ -111,8 +122,10 @@ std::vector<const char*> instruction_sets() {
   return here;
 }
 
-// One convolution under test, behind one that makes `in` channels out of three; its map is the answer.
-void test_convolution(const char* isa, int in, int out, int size, int n, int kernel, int tile, bool pool, int threads) {
+// One convolution under test, behind one that makes `in` channels out of three; its map is the
+// answer.
+void test_convolution(const char* isa, int in, int out, int size, int n, int kernel, int tile,
+                      bool pool, int threads) {
   Network network(size, static_cast<unsigned>(in * 131 + out * 17 + size));
   network.conv(in, 3, size % 2 == 1 ? 2 : 0).relu().conv(out, kernel, tile);
   if (size % 3 != 0) network.batchnorm();
@@ -125,14 +138,20 @@ void test_convolution(const char* isa, int in, int out, int size, int n, int ker
   network.spec.threads = threads;
   const std::vector<uint8_t> pixels = network.pixels(n);
   const double error = error_of(network.spec, layers, pixels, n, run(network.spec, pixels, n));
-  // The larger the tile, the larger the numbers that cancel each other; noise, as here, is the worst of pictures.
-  CHECK(error < (tile == 1 || tile == 2 ? 4e-6 : tile == 4 ? 2e-5 : 4e-5), "%s, %d to %d channels, %d x %d, batch %d, kernel %d, F%d, pool %d: error %.2e", isa, in, out,
-        size, size, n, kernel, tile, pool, error);
+  // The larger the tile, the larger the numbers that cancel each other; noise, as here, is the
+  // worst of pictures.
+  CHECK(error < (tile == 1 || tile == 2 ? 4e-6
+                 : tile == 4            ? 2e-5
+                                        : 4e-5),
+        "%s, %d to %d channels, %d x %d, batch %d, kernel %d, F%d, pool %d: error %.2e", isa, in,
+        out, size, size, n, kernel, tile, pool, error);
 }
 
 void test_convolutions(const char* isa, bool quick) {
   std::mt19937 random(7);
-  const auto between = [&](int low, int high) { return low + static_cast<int>(random() % (high - low + 1)); };
+  const auto between = [&](int low, int high) {
+    return low + static_cast<int>(random() % (high - low + 1));
+  };
   for (int round = 0; round < (quick ? 6 : 60); ++round) {
     for (const int tile : {1, 2, 4, 6}) {
       // A map of more than 10 x 10 has few channels, or the identity behind it would be large.
@@ -140,11 +159,12 @@ void test_convolutions(const char* isa, bool quick) {
       const int most = std::min(130, 3600 / (size * size) + 1);
       const bool pool = size > 1 && round % 2 == 1;
       const int out = between(1, pool ? std::min(130, most * 4) : most);
-      test_convolution(isa, between(1, 130), out, size, between(1, 5), tile == 1 ? 1 : 3, tile == 1 ? 0 : tile, pool,
-                       between(1, 3));
+      test_convolution(isa, between(1, 130), out, size, between(1, 5), tile == 1 ? 1 : 3,
+                       tile == 1 ? 0 : tile, pool, between(1, 3));
     }
   }
-  for (const int channels : {15, 16, 17, 32, 33, 64, 130}) test_convolution(isa, channels, 130, 5, 2, 3, 0, false, 2);
+  for (const int channels : {15, 16, 17, 32, 33, 64, 130})
+    test_convolution(isa, channels, 130, 5, 2, 3, 0, false, 2);
 }
 
 void test_first_layer(const char* isa) {
@@ -161,8 +181,10 @@ void test_first_layer(const char* isa) {
         network.spec.isa = isa;
         network.spec.max_batch = 3;
         const std::vector<uint8_t> pixels = network.pixels(3);
-        const double error = error_of(network.spec, layers, pixels, 3, run(network.spec, pixels, 3));
-        CHECK(error < 2e-6, "%s, first layer, %d outputs, %d pixels, pool %d: error %.2e", isa, out, size, pool, error);
+        const double error =
+            error_of(network.spec, layers, pixels, 3, run(network.spec, pixels, 3));
+        CHECK(error < 2e-6, "%s, first layer, %d outputs, %d pixels, pool %d: error %.2e", isa, out,
+              size, pool, error);
       }
 }
 
@@ -176,10 +198,10 @@ void test_linear(const char* isa) {
         network.spec.max_batch = n;
         network.spec.threads = 2;
         const std::vector<uint8_t> pixels = network.pixels(n);
-        const double error =
-            error_of(network.spec, network.spec.layers.size(), pixels, n, run(network.spec, pixels, n));
-        CHECK(error < 2e-6, "%s, linear, %d features, %d outputs, batch %d: error %.2e", isa, 3 * size * size, out, n,
-              error);
+        const double error = error_of(network.spec, network.spec.layers.size(), pixels, n,
+                                      run(network.spec, pixels, n));
+        CHECK(error < 2e-6, "%s, linear, %d features, %d outputs, batch %d: error %.2e", isa,
+              3 * size * size, out, n, error);
       }
 }
 
@@ -190,16 +212,43 @@ struct Whole {
 };
 
 const Whole wholes[] = {
-    {"small A", [](Network& n) { n.features({8, 0, 16, 0, 16, 16, 0, 24, 24, 0, 24, 24, 0}).classifier(7, 48, 10); }, 64},
+    {"small A",
+     [](Network& n) {
+       n.features({8, 0, 16, 0, 16, 16, 0, 24, 24, 0, 24, 24, 0}).classifier(7, 48, 10);
+     },
+     64},
     {"the same, one pixel at last",
-     [](Network& n) { n.features({8, 0, 16, 0, 16, 16, 0, 24, 24, 0, 24, 24, 0}).classifier(7, 48, 10); }, 32},
-    {"batch norm, odd size", [](Network& n) { n.features({8, 0, 12, 12, 0}, true).classifier(3, 32, 5); }, 97},
-    {"LRN", [](Network& n) { n.conv(20).relu().lrn().maxpool().conv(24).relu().lrn(4, 1e-2, 0.6, 1).maxpool().classifier(2, 16, 7); }, 30},
-    {"1x1 convolutions", [](Network& n) { n.features({12, 0}).conv(20, 1).relu().maxpool().conv(9, 1).classifier(2, 16, 7); }, 27},
-    {"a 1x1 convolution first", [](Network& n) { n.conv(20, 1).relu().conv(33).relu().classifier(2, 16, 7); }, 19},
+     [](Network& n) {
+       n.features({8, 0, 16, 0, 16, 16, 0, 24, 24, 0, 24, 24, 0}).classifier(7, 48, 10);
+     },
+     32},
+    {"batch norm, odd size",
+     [](Network& n) { n.features({8, 0, 12, 12, 0}, true).classifier(3, 32, 5); }, 97},
+    {"LRN",
+     [](Network& n) {
+       n.conv(20)
+           .relu()
+           .lrn()
+           .maxpool()
+           .conv(24)
+           .relu()
+           .lrn(4, 1e-2, 0.6, 1)
+           .maxpool()
+           .classifier(2, 16, 7);
+     },
+     30},
+    {"1x1 convolutions",
+     [](Network& n) {
+       n.features({12, 0}).conv(20, 1).relu().maxpool().conv(9, 1).classifier(2, 16, 7);
+     },
+     27},
+    {"a 1x1 convolution first",
+     [](Network& n) { n.conv(20, 1).relu().conv(33).relu().classifier(2, 16, 7); }, 19},
     {"pooling first", [](Network& n) { n.maxpool().features({16, 0}).classifier(5, 16, 7); }, 22},
-    {"wide", [](Network& n) { n.features({64, 64, 0, 128, 0, 130, 0}).classifier(7, 100, 33); }, 48},
-    {"maps larger than a batch of them would be", [](Network& n) { n.features({16, 16, 0, 32, 0}).classifier(7, 20, 10); }, 100},
+    {"wide", [](Network& n) { n.features({64, 64, 0, 128, 0, 130, 0}).classifier(7, 100, 33); },
+     48},
+    {"maps larger than a batch of them would be",
+     [](Network& n) { n.features({16, 16, 0, 32, 0}).classifier(7, 20, 10); }, 100},
 };
 
 void test_whole(const char* isa, const Whole& whole, bool quick) {
@@ -218,17 +267,19 @@ void test_whole(const char* isa, const Whole& whole, bool quick) {
     const auto engine = Engine::create(spec);
     std::vector<float> logits(first.size());
     engine->run(pixels.data(), 5, logits.data());
-    CHECK(std::memcmp(logits.data(), first.data(), first.size() * sizeof(float)) == 0, "%s, %s: %d threads", isa,
-          whole.name, threads);
+    CHECK(std::memcmp(logits.data(), first.data(), first.size() * sizeof(float)) == 0,
+          "%s, %s: %d threads", isa, whole.name, threads);
     for (int picture = 0; picture < 5; picture += threads) {
       engine->run(pixels.data() + picture * pixels.size() / 5, 1, logits.data());
-      CHECK(std::memcmp(logits.data(), first.data() + picture * spec.classes, spec.classes * sizeof(float)) == 0,
+      CHECK(std::memcmp(logits.data(), first.data() + picture * spec.classes,
+                        spec.classes * sizeof(float)) == 0,
             "%s, %s: picture %d alone, %d threads", isa, whole.name, picture, threads);
     }
   }
 }
 
-// Budgets make parts of large maps and of wide layers: the sizes of VGG-16, the channels of a few layers.
+// Budgets make parts of large maps and of wide layers: the sizes of VGG-16, the channels of a few
+// layers.
 void test_parts(const char* isa) {
   Network network(112);
   network.features({32, 64, 0, 256, 256, 0, 512, 0}).classifier(4, 16, 8);
@@ -263,14 +314,21 @@ void test_refusals() {
   };
   holds(refusal([](Network&) {}), "does not end with a linear layer");
   holds(refusal([](Network& n) { n.relu().flatten().linear(2); }), "layer 0 (relu)");
-  holds(refusal([](Network& n) { n.batchnorm().flatten().linear(2); }), "does not follow a convolution");
+  holds(refusal([](Network& n) { n.batchnorm().flatten().linear(2); }),
+        "does not follow a convolution");
   holds(refusal([](Network& n) { n.features({4}).linear(2); }), "does not follow a flatten");
-  holds(refusal([](Network& n) { n.features({4, 0, 0, 0, 0}).flatten(); }), "the picture is too small");
-  holds(refusal([](Network& n) { n.features({4}).flatten().linear(2).spec.layers[0].padding = 0; }), "padding");
-  holds(refusal([](Network& n) { n.features({4}).flatten().linear(2).spec.layers[0].in = 4; }), "input channels");
-  holds(refusal([](Network& n) { n.features({4}).flatten().linear(2).spec.layers[0].out = -4; }), "output channels");
-  holds(refusal([](Network& n) { n.features({4}).flatten().linear(2).spec.layers[3].in = 5; }), "input features");
-  holds(refusal([](Network& n) { n.features({4}).flatten().linear(2).spec.classes = 3; }), "3 classes");
+  holds(refusal([](Network& n) { n.features({4, 0, 0, 0, 0}).flatten(); }),
+        "the picture is too small");
+  holds(refusal([](Network& n) { n.features({4}).flatten().linear(2).spec.layers[0].padding = 0; }),
+        "padding");
+  holds(refusal([](Network& n) { n.features({4}).flatten().linear(2).spec.layers[0].in = 4; }),
+        "input channels");
+  holds(refusal([](Network& n) { n.features({4}).flatten().linear(2).spec.layers[0].out = -4; }),
+        "output channels");
+  holds(refusal([](Network& n) { n.features({4}).flatten().linear(2).spec.layers[3].in = 5; }),
+        "input features");
+  holds(refusal([](Network& n) { n.features({4}).flatten().linear(2).spec.classes = 3; }),
+        "3 classes");
   holds(refusal([](Network& n) { n.flatten().linear(2).spec.isa = "sse9"; }), "sse9");
   holds(refusal([](Network& n) { n.flatten().linear(2).spec.threads = 0; }), "threads");
   holds(refusal([](Network& n) { n.flatten().linear(2).spec.max_batch = 0; }), "batch");
@@ -310,7 +368,8 @@ void test_team(bool quick) {
         for (int i = team.claim(); i < 1000; i = team.claim()) seen[i] += static_cast<int>(sum);
       });
       total += std::accumulate(seen.begin(), seen.end(), 0L);
-      if (run % 100 == 99) std::this_thread::sleep_for(std::chrono::milliseconds(5));  // they fall asleep
+      if (run % 100 == 99)
+        std::this_thread::sleep_for(std::chrono::milliseconds(5));  // they fall asleep
     }
     CHECK(total == (quick ? 50 : 500) * 1001000L, "a team of %d counts to %ld", threads, total);
   }

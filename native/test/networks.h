@@ -12,7 +12,8 @@
 
 namespace vgg {
 
-// Owns the weights, each tensor at an address that is not a multiple of four: checkpoints promise nothing.
+// Owns the weights, each tensor at an address that is not a multiple of four: checkpoints promise
+// nothing.
 class Network {
  public:
   Spec spec;
@@ -94,7 +95,13 @@ class Network {
     return *this;
   }
   Network& classifier(int pool, int hidden, int classes) {
-    return avgpool(pool, pool).flatten().linear(hidden).relu().linear(hidden).relu().linear(classes);
+    return avgpool(pool, pool)
+        .flatten()
+        .linear(hidden)
+        .relu()
+        .linear(hidden)
+        .relu()
+        .linear(classes);
   }
 
   // Identity: what the layers before put out are the logits. For tests of single layers.
@@ -110,7 +117,8 @@ class Network {
   }
 
   std::vector<uint8_t> pixels(int pictures) {
-    std::vector<uint8_t> bytes(static_cast<size_t>(pictures) * spec.input_size * spec.input_size * 3);
+    std::vector<uint8_t> bytes(static_cast<size_t>(pictures) * spec.input_size * spec.input_size *
+                               3);
     for (uint8_t& byte : bytes) byte = static_cast<uint8_t>(random_());
     return bytes;
   }
@@ -124,7 +132,8 @@ class Network {
   }
   const uint8_t* tensor(size_t count, double centre, double spread) {
     std::vector<float> values(count);
-    for (float& value : values) value = static_cast<float>(centre + spread * (random_() / 2147483648.0 - 1));
+    for (float& value : values)
+      value = static_cast<float>(centre + spread * (random_() / 2147483648.0 - 1));
     return keep(values);
   }
   const uint8_t* keep(const std::vector<float>& values) {
@@ -132,7 +141,8 @@ class Network {
     tensors_.emplace_back(values.size() * sizeof(float) + offset);
     std::vector<uint8_t>& bytes = tensors_.back();
     const auto* from = reinterpret_cast<const uint8_t*>(values.data());
-    std::copy(from, from + values.size() * sizeof(float), bytes.begin() + static_cast<long>(offset));
+    std::copy(from, from + values.size() * sizeof(float),
+              bytes.begin() + static_cast<long>(offset));
     return bytes.data() + offset;
   }
 
