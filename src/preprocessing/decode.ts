@@ -1,3 +1,4 @@
+import { isMainThread } from 'node:worker_threads';
 import sharp, { type Sharp } from 'sharp';
 import type { ServiceError } from '../errors.js';
 import { cmykToRgb } from './cmyk.js';
@@ -15,12 +16,16 @@ const endings = {
   WebP: webpEnding,
 } satisfies Record<Format, (bytes: Uint8Array) => Ending>;
 
-// For the whole process. No picture comes twice, and the pictures are what runs in parallel, not the parts of one.
-sharp.cache(false);
-sharp.concurrency(1);
-// The loaders of the formats that we let in are all that can be reached, whatever the bytes make libvips believe.
-sharp.block({ operation: ['VipsForeignLoad'] });
-sharp.unblock({ operation: ['VipsForeignLoadJpeg', 'VipsForeignLoadPng', 'VipsForeignLoadWebp'] });
+// These hold for the whole process. A thread that set them again would, between the block and the unblock, refuse the
+// pictures that the other threads are reading.
+if (isMainThread) {
+  // No picture comes twice, and the pictures are what runs in parallel, not the parts of one.
+  sharp.cache(false);
+  sharp.concurrency(1);
+  // The loaders of the formats that we let in are all that can be reached, whatever the bytes make libvips believe.
+  sharp.block({ operation: ['VipsForeignLoad'] });
+  sharp.unblock({ operation: ['VipsForeignLoadJpeg', 'VipsForeignLoadPng', 'VipsForeignLoadWebp'] });
+}
 
 /**
  * What `Image.open(file).convert('RGB')` of Pillow gives: docs/images.md goes through the kinds of pictures.

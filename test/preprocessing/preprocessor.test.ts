@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { type TestContext, test } from 'node:test';
 import { promisify } from 'node:util';
+import sharp from 'sharp';
 import type { ErrorCode } from '../../src/errors.js';
 import {
   createPreprocessor,
@@ -61,6 +62,15 @@ test('preprocess: many at a time, in threads and out of them', async (t) => {
   );
   const small = await Promise.all(rows.map(() => preprocess(picture('chelsea_2x3.png'), smallPreset)));
   assert.equal(new Set(small.map(sha256)).size, 1);
+});
+
+test('preprocess: a thread that starts leaves alone which loaders libvips may use, in all threads', async (t) => {
+  const { preprocess } = start(t);
+  sharp.block({ operation: ['VipsForeignLoadPng'] });
+  t.after(() => sharp.unblock({ operation: ['VipsForeignLoadPng'] }));
+  const jpeg = picture('rocket.jpg');
+  await Promise.all([preprocess(jpeg, preset), preprocess(jpeg, preset)]); // One here, one in a new thread.
+  await assert.rejects(preprocess(picture('chelsea_2x3.png'), smallPreset), { code: 'image_corrupt' });
 });
 
 test('preprocess: bytes in the middle of a larger buffer, which the caller keeps', async (t) => {
