@@ -1,4 +1,4 @@
-// Tests of the engine against exact arithmetic and float64: core_test [quick]. `quick` is for the
+// Tests of the engine against float64: core_test [quick]. `quick` is for the
 // slow sanitizers.
 #include <cstdio>
 #include <cstring>
@@ -9,79 +9,15 @@
 #include <string>
 #include <thread>
 
-#include "../src/cook_toom.h"
-#include "../src/isa.h"
 #include "../src/kernels.h"
 #include "../src/team.h"
+#include "check.h"
+#include "machine.h"
 #include "networks.h"
 #include "reference.h"
 
 namespace vgg {
 namespace {
-
-int passed = 0, failed = 0;
-
-#define CHECK(condition, ...)                                             \
-  do {                                                                    \
-    if (condition) {                                                      \
-      ++passed;                                                           \
-    } else {                                                              \
-      ++failed;                                                           \
-      std::printf("%s:%d: not so: %s: ", __FILE__, __LINE__, #condition); \
-      std::printf(__VA_ARGS__);                                           \
-      std::printf("\n");                                                  \
-    }                                                                     \
-  } while (false)
-
-// ---- transforms ----
-
-struct Rational {
-  long numerator, denominator;
-  constexpr Rational(long n = 0, long d = 1) : numerator(n), denominator(d) {
-    const long divisor = std::gcd(n, d) * (d < 0 ? -1 : 1);
-    numerator /= divisor;
-    denominator /= divisor;
-  }
-  constexpr Rational operator+(Rational b) const {
-    return {numerator * b.denominator + b.numerator * denominator, denominator * b.denominator};
-  }
-  constexpr Rational operator-(Rational b) const {
-    return *this + Rational(-b.numerator, b.denominator);
-  }
-  constexpr Rational operator*(Rational b) const {
-    return {numerator * b.numerator, denominator * b.denominator};
-  }
-  constexpr Rational operator/(Rational b) const {
-    return {numerator * b.denominator, denominator * b.numerator};
-  }
-  constexpr bool operator==(Rational b) const {
-    return numerator == b.numerator && denominator == b.denominator;
-  }
-};
-
-// Both sides are linear in g and in d: that they agree on unit vectors proves the identity.
-template <int tile, int taps>
-void test_transform() {
-  constexpr CookToom<Rational, tile, taps> exact{};
-  constexpr CookToom<double, tile, taps> rounded{};
-  constexpr int size = tile + taps - 1;
-  for (int tap = 0; tap < taps; ++tap)
-    for (int input = 0; input < size; ++input)
-      for (int row = 0; row < tile; ++row) {
-        Rational sum(0);
-        for (int xi = 0; xi < size; ++xi)
-          sum = sum + exact.output[row][xi] * exact.filter[xi][tap] * exact.input[xi][input];
-        CHECK(sum == Rational(input == row + tap ? 1 : 0),
-              "F(%d, %d) of tap %d and input %d in row %d", tile, taps, tap, input, row);
-      }
-  for (int i = 0; i < size; ++i)
-    for (int j = 0; j < size; ++j) {
-      const Rational value = exact.input[i][j];
-      const float as_float = static_cast<float>(rounded.input[i][j]);
-      CHECK(as_float * value.denominator == value.numerator, "B^T[%d][%d] of F(%d, %d) is exact", i,
-            j, tile, taps);
-    }
-}
 
 // ---- networks ----
 
@@ -107,19 +43,6 @@ double error_of(const Spec& spec, size_t layers, const std::vector<uint8_t>& pix
     }
   }
   return difference / largest;
-}
-
-std::vector<const char*> instruction_sets() {
-  std::vector<const char*> here;
-  for (const char* isa : {"avx512", "avx2", "baseline"}) {
-    try {
-      choose_kernels(isa);
-      here.push_back(isa);
-    } catch (const std::runtime_error&) {
-      std::printf("this machine has no %s: not tested\n", isa);
-    }
-  }
-  return here;
 }
 
 // One convolution under test, behind one that makes `in` channels out of three; its map is the
@@ -391,10 +314,6 @@ void test_idle_team() {
 int main(int argc, char** argv) {
   using namespace vgg;
   const bool quick = argc > 1 && std::strcmp(argv[1], "quick") == 0;
-  test_transform<1, 1>();
-  test_transform<2, 3>();
-  test_transform<4, 3>();
-  test_transform<6, 3>();
   test_team(quick);
   test_idle_team();
   test_refusals();
@@ -405,6 +324,5 @@ int main(int argc, char** argv) {
     for (const Whole& whole : wholes) test_whole(isa, whole, quick);
     if (!quick) test_parts(isa);
   }
-  std::printf("%d passed, %d failed\n", passed, failed);
-  return failed == 0 ? 0 : 1;
+  return summary();
 }
