@@ -41,27 +41,36 @@ function naiveLayer(
   weights: ReadonlyMap<string, Float32Array>,
 ): Volume {
   const { channels, height, width, at } = input;
-  const weight = (name: string, index: number) => weights.get(`${layer.name}.${name}`)?.[index] ?? Number.NaN;
+  const parameter = (name: string) => {
+    const values = weights.get(`${layer.name}.${name}`);
+    return (index: number) => values?.[index] ?? Number.NaN;
+  };
   switch (layer.kind) {
     case 'conv': {
       const { kernel, stride, padding } = layer;
+      const [weight, bias] = [parameter('weight'), layer.bias ? parameter('bias') : () => 0];
       const places = (extent: number) => Math.floor((extent + 2 * padding - kernel) / stride) + 1;
       return volume(layer.outChannels, places(height), places(width), (out, y, x) => {
-        let sum = layer.bias ? weight('bias', out) : 0;
+        let sum = bias(out);
         for (let c = 0; c < channels; c++)
           for (let ky = 0; ky < kernel; ky++)
             for (let kx = 0; kx < kernel; kx++)
               sum +=
-                weight('weight', ((out * channels + c) * kernel + ky) * kernel + kx) *
+                weight(((out * channels + c) * kernel + ky) * kernel + kx) *
                 at(c, y * stride + ky - padding, x * stride + kx - padding);
         return sum;
       });
     }
-    case 'batchnorm':
-      return volume(channels, height, width, (c, y, x) => {
-        const centred = at(c, y, x) - weight('running_mean', c);
-        return (centred / Math.sqrt(weight('running_var', c) + layer.eps)) * weight('weight', c) + weight('bias', c);
-      });
+    case 'batchnorm': {
+      const [weight, bias] = [parameter('weight'), parameter('bias')];
+      const [mean, variance] = [parameter('running_mean'), parameter('running_var')];
+      return volume(
+        channels,
+        height,
+        width,
+        (c, y, x) => ((at(c, y, x) - mean(c)) / Math.sqrt(variance(c) + layer.eps)) * weight(c) + bias(c),
+      );
+    }
     case 'relu':
       return volume(channels, height, width, (c, y, x) => Math.max(0, at(c, y, x)));
     case 'lrn': {
@@ -101,13 +110,14 @@ function naiveLayer(
       return volume(channels * height * width, 1, 1, (index) =>
         at(Math.floor(index / (height * width)), Math.floor(index / width) % height, index % width),
       );
-    case 'linear':
+    case 'linear': {
+      const [weight, bias] = [parameter('weight'), parameter('bias')];
       return volume(layer.outFeatures, 1, 1, (out) => {
-        let sum = weight('bias', out);
-        for (let index = 0; index < channels; index++)
-          sum += weight('weight', out * channels + index) * at(index, 0, 0);
+        let sum = bias(out);
+        for (let index = 0; index < channels; index++) sum += weight(out * channels + index) * at(index, 0, 0);
         return sum;
       });
+    }
     case 'dropout':
       return input;
     default:

@@ -80,14 +80,16 @@ export function thinCfg(name: keyof typeof cfgs): Cfg {
 /**
  * Weights of Kaiming's range, the first convolution's thirty times that, so that LRN has something to normalise. They
  * lie in two files of different folders, one byte off every alignment.
+ * @param gaps how many more bytes lie before the first tensor, the second ...; begins again where it ends
  */
 export function writeOwnWeights(
   network: Network,
   folder: string,
+  { seed = 1, gaps = [0] }: { seed?: number; gaps?: readonly number[] } = {},
 ): { weights: Map<string, Float32Array>; tensors: TensorSource[] } {
   const weights = new Map<string, Float32Array>();
   const tensors: TensorSource[] = [];
-  const random = pseudoRandom(1);
+  const random = pseudoRandom(seed);
   const files = ['one', 'another'].map((name) => ({ path: join(folder, name, 'weights.bin'), bytes: Buffer.alloc(1) }));
   stateDict(network)
     .filter(({ dtype }) => dtype === 'float32')
@@ -98,8 +100,10 @@ export function writeOwnWeights(
       const values = Float32Array.from({ length: elementCount(shape) }, () => centre + spread * random());
       weights.set(name, values);
       const file = files[index % files.length] as (typeof files)[number];
-      tensors.push({ name, shape, path: file.path, byteOffset: file.bytes.length, byteLength: values.byteLength });
-      file.bytes = Buffer.concat([file.bytes, new Uint8Array(values.buffer)]);
+      const gap = Buffer.alloc(gaps[index % gaps.length] ?? 0);
+      const byteOffset = file.bytes.length + gap.length;
+      tensors.push({ name, shape, path: file.path, byteOffset, byteLength: values.byteLength });
+      file.bytes = Buffer.concat([file.bytes, gap, new Uint8Array(values.buffer)]);
     });
   for (const { path, bytes } of files) {
     mkdirSync(join(path, '..'), { recursive: true });
@@ -114,8 +118,8 @@ export function tinySpec(folder: string): EngineSpec {
   return specOf(network, 8, writeOwnWeights(network, folder).tensors);
 }
 
-export function randomPixels(n: number, inputSize: number): Uint8Array {
-  const random = pseudoRandom(2);
+export function randomPixels(n: number, inputSize: number, seed = 2): Uint8Array {
+  const random = pseudoRandom(seed);
   return Uint8Array.from({ length: n * inputSize * inputSize * 3 }, () => 128 + 128 * random());
 }
 
