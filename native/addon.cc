@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include <cerrno>
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <limits>
@@ -70,10 +71,11 @@ class Value {
     return length;
   }
 
-  double number() const {
-    double number = 0;
-    check(napi_get_value_double(env_, value_, &number), "a number");
-    return number;
+  // NaN or infinity would only show in the logits.
+  double finite() const {
+    const double seen = number();
+    if (!std::isfinite(seen)) throw std::invalid_argument(name_ + " is not a finite number");
+    return seen;
   }
 
   // A whole number of 0..largest. The comparison refuses NaN as well.
@@ -112,6 +114,12 @@ class Value {
   const std::string& name() const { return name_; }
 
  private:
+  double number() const {
+    double number = 0;
+    check(napi_get_value_double(env_, value_, &number), "a number");
+    return number;
+  }
+
   void check(napi_status status, const char* what) const {
     if (status != napi_ok) ::check(env_, status, (name_ + " is not " + what).c_str());
   }
@@ -200,7 +208,7 @@ class LayerReader {
     } else if (kind == "batchnorm") {
       layer.kind = Kind::batchnorm;
       layer.out = object["channels"].integer();
-      layer.eps = object["eps"].number();
+      layer.eps = object["eps"].finite();
       layer.gamma = floats(object["weight"], {layer.out});
       layer.beta = floats(object["bias"], {layer.out});
       layer.mean = floats(object["running_mean"], {layer.out});
@@ -210,9 +218,9 @@ class LayerReader {
     } else if (kind == "lrn") {
       layer.kind = Kind::lrn;
       layer.lrn_size = object["size"].integer();
-      layer.lrn_alpha = object["alpha"].number();
-      layer.lrn_beta = object["beta"].number();
-      layer.lrn_k = object["k"].number();
+      layer.lrn_alpha = object["alpha"].finite();
+      layer.lrn_beta = object["beta"].finite();
+      layer.lrn_k = object["k"].finite();
     } else if (kind == "maxpool") {
       layer.kind = Kind::maxpool;
     } else if (kind == "avgpool") {
@@ -270,8 +278,8 @@ vgg::Spec read_spec(const Value& object, const std::vector<MappedFile>& files) {
   spec.input_size = static_cast<int>(object["inputSize"].integer(largest_side));
   spec.classes = object["classes"].integer();
   for (uint32_t channel = 0; channel < 3; ++channel) {
-    spec.mean[channel] = static_cast<float>(object["mean"][channel].number());
-    spec.std[channel] = static_cast<float>(object["std"][channel].number());
+    spec.mean[channel] = static_cast<float>(object["mean"][channel].finite());
+    spec.std[channel] = static_cast<float>(object["std"][channel].finite());
   }
   spec.max_batch = object["maxBatchSize"].integer();
   spec.threads = object["threads"].integer();
