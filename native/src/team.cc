@@ -2,6 +2,10 @@
 
 #include <sched.h>
 
+#include <stdexcept>
+#include <string>
+#include <system_error>
+
 namespace vgg {
 namespace {
 
@@ -25,6 +29,11 @@ Team::Team(int threads) : size_(threads < 1 ? 1 : threads) {
   try {
     for (int thread = 1; thread < size_; ++thread)
       workers_.emplace_back([this, thread] { work(thread); });
+  } catch (const std::system_error& error) {
+    const size_t started = workers_.size() + 1;
+    stop();
+    throw std::runtime_error("only " + std::to_string(started) + " of " + std::to_string(size_) +
+                             " threads can be started: " + error.code().message());
   } catch (...) {
     stop();
     throw;

@@ -12,7 +12,8 @@ namespace vgg {
 
 class Team {
  public:
-  explicit Team(int threads);  // the caller of run() is one of them
+  // The caller of run() is one of them. Throws std::runtime_error when the system has no more.
+  explicit Team(int threads);
   ~Team();
   Team(const Team&) = delete;
   Team& operator=(const Team&) = delete;
