@@ -14,7 +14,6 @@ import {
 } from '../../src/engines/native/addon.js';
 import { openNative } from '../../src/engines/native/session.js';
 import { startEngine } from '../../src/engines/process.js';
-import { ServiceError } from '../../src/errors.js';
 import { buildNetwork } from '../../src/vgg/network.js';
 import {
   randomPixels,
@@ -114,20 +113,6 @@ describe('openNative()', { skip }, () => {
     await engine.close();
     await assert.rejects(engine.run(randomPixels(1, spec.inputSize), 1), /the network is closed/);
   });
-});
-
-test('a file of weights that is cut while it is served: the batch fails, the server lives', { skip }, async (t) => {
-  const spec = tinySpec(mkdtempSync(join(folder, 'own-')));
-  const restarts: string[] = [];
-  const engine = await startEngine(spec, { engine: 'native', onRestart: (reason) => restarts.push(reason) });
-  t.after(() => engine.close());
-  for (const { path } of spec.tensors) truncateSync(path, 0);
-  await assert.rejects(
-    engine.run(randomPixels(1, spec.inputSize), 1),
-    (error) =>
-      error instanceof ServiceError && error.code === 'engine_failed' && /out of bounds/.test(String(error.cause)),
-  );
-  assert.equal(restarts[0], 'killed by SIGBUS');
 });
 
 describe('the addon, given what it does not take, throws:', { skip }, () => {
