@@ -1,6 +1,13 @@
 import type { Layer } from '../network/layer.js';
 import type { TensorSource } from '../tensor.js';
 
+/**
+ * In which numbers a network is computed: `fp32` gives PyTorch's answer; `bf16` computes all of it in bfloat16,
+ * `bf16-classifier` the linear layers alone.
+ */
+export const precisions = ['fp32', 'bf16', 'bf16-classifier'] as const;
+export type Precision = (typeof precisions)[number];
+
 /** All that an engine needs to build its network. Plain data: it crosses into the child process as JSON. */
 export interface EngineSpec {
   readonly layers: readonly Layer[];
@@ -19,6 +26,8 @@ export interface EngineSpec {
    * about twice the memory. An engine that has no such choice ignores it.
    */
   readonly prepack: boolean;
+  /** An engine that cannot compute in it does not start: there is never another one in its place. */
+  readonly precision: Precision;
 }
 
 export type EngineName = 'native' | 'onnxruntime';
@@ -27,7 +36,7 @@ export interface EngineInfo {
   readonly engine: EngineName;
   readonly version: string;
   readonly device: 'cpu';
-  readonly precision: 'fp32';
+  readonly precision: Precision;
   readonly threads: number;
   /** The instruction set of its kernels, of an engine that has them for several. */
   readonly isa?: string;

@@ -39,7 +39,7 @@ const longestBackoffMs = 5_000;
  *   a start that was aborted
  */
 export async function startEngine(spec: EngineSpec, given: EngineProcessOptions = {}): Promise<EngineProcess> {
-  const { engine, reason } = chooseEngine(given.engine ?? 'auto', isAddonBuilt(), spec.layers);
+  const { engine, reason } = chooseEngine(given.engine ?? 'auto', isAddonBuilt(), spec);
   given.onChosen?.(engine, reason);
   const options: ChosenOptions = { ...given, engine };
   const closing = new AbortController();

@@ -66,6 +66,7 @@ export async function loadModel(
     maxBatchSize: limits.maxBatchSize,
     threads,
     prepack,
+    precision: 'fp32',
   };
   const [starting, hashing] = await Promise.allSettled([
     timed(deps.startEngine(spec, { model: manifest.name, signal })),

@@ -145,6 +145,7 @@ describe('the addon, given what it does not take, throws:', { skip }, () => {
     std: [1, 1, 1],
     maxBatchSize: 2,
     threads: 1,
+    precision: 'fp32',
     isa: '',
   };
   const linear = { kind: 'linear', in: 12, out: 1, weight: [0, 0], bias: [0, 48] };

@@ -15,6 +15,7 @@ const spec: EngineSpec = {
   maxBatchSize: 2,
   threads: 1,
   prepack: false,
+  precision: 'fp32',
 };
 const messages: readonly Message[] = [
   { type: 'start', engine: 'onnxruntime', spec },

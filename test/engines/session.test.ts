@@ -16,6 +16,7 @@ test('a session normalises every byte of every channel as torchvision does, to t
     maxBatchSize: 1,
     threads: 1,
     prepack: false,
+    precision: 'fp32',
   });
   const pixels = Uint8Array.from({ length: side * side * 3 }, (_, index) => index / 3);
   const { logits } = await session.run(pixels, 1);

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
+import type { Precision } from '../engine.js';
 
 /** Where native/build.mjs puts what it has compiled. */
 const addonPath = fileURLToPath(new URL('../../../../native/build/vgg_native.node', import.meta.url));
@@ -31,6 +32,7 @@ export interface NativeSpec {
   readonly std: readonly [number, number, number];
   readonly maxBatchSize: number;
   readonly threads: number;
+  readonly precision: Precision;
   /** Empty: the best that the machine has. */
   readonly isa: Isa | '';
 }

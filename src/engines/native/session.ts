@@ -10,22 +10,32 @@ import { nativeLayers } from './layers.js';
  * The engine of native/ in this process. Its runs are synchronous: they block the event loop until the logits are there.
  * @param isa for tests; @default the best that the machine has
  * @throws Error when the addon cannot be loaded, a file of weights is not there or too short, there is not enough
- *   memory, or the machine has not that instruction set; RangeError for a network that does not fit
+ *   memory, or the machine has not that instruction set or nothing to compute that precision by; RangeError for a
+ *   network that does not fit
  */
 export async function openNative(spec: EngineSpec, isa: Isa | '' = ''): Promise<Engine> {
   const addon = loadAddon();
-  const { inputSize, classes, mean, std, maxBatchSize, threads } = spec;
+  const { inputSize, classes, mean, std, maxBatchSize, threads, precision } = spec;
   const handle = await withFiles(tensorsOf(spec), (files, place) => {
     const layers = nativeLayers(spec.layers, place);
-    return addon.open({ files, layers, inputSize, classes, mean, std, maxBatchSize, threads, isa });
+    return addon.open({ files, layers, inputSize, classes, mean, std, maxBatchSize, threads, precision, isa });
   });
+  const { isa: kernels, plan } = addon.about(handle);
+  const computedIn = precisionOf(plan);
+  if (computedIn !== precision) {
+    addon.close(handle);
+    throw new Error(
+      `The native engine that is built here computes in ${computedIn}, not in ${precision}: it is older than the ` +
+        'service. Build it again (npm run build).',
+    );
+  }
   const info: EngineInfo = {
     engine: 'native',
     version: packageVersion(),
     device: 'cpu',
-    precision: 'fp32',
+    precision,
     threads,
-    isa: addon.about(handle).isa,
+    isa: kernels,
   };
   return {
     info,
@@ -39,6 +49,12 @@ export async function openNative(spec: EngineSpec, isa: Isa | '' = ''): Promise<
       addon.close(handle);
     },
   };
+}
+
+/** @param plan JSON; one without a precision is of an addon that knew fp32 alone */
+function precisionOf(plan: string): string {
+  const { precision = 'fp32' } = JSON.parse(plan) as { precision?: string };
+  return precision;
 }
 
 /** Opens the files in which the tensors lie, for as long as `work` takes. */
