@@ -1,4 +1,4 @@
-import type { EngineName, EngineSpec, Precision } from './engine.js';
+import type { EngineName, EngineSpec, IsaChoice, Precision } from './engine.js';
 import { whyNotNative } from './native/layers.js';
 
 /** What can be asked for. */
@@ -13,26 +13,34 @@ export class EngineChoiceError extends Error {
 export const notBuilt =
   'the native engine is not built: "npm run build" builds it where a C++ compiler is (Debian: apt-get install g++)';
 
+/** The instruction sets of the native engine's kernels for each precision. */
+export const isasOf = {
+  fp32: ['avx512', 'avx2', 'baseline'],
+  bf16: ['amx', 'avx512bf16'],
+  'bf16-classifier': ['avx512', 'avx2', 'baseline'],
+} as const satisfies Record<Precision, readonly IsaChoice[]>;
+
 /** What of an EngineSpec the choice depends on. */
-export type Wanted = Pick<EngineSpec, 'layers' | 'precision'>;
+export type Wanted = Pick<EngineSpec, 'layers' | 'precision' | 'isa'>;
 
 /**
- * Which engine runs a network, and why. A precision that is asked for is kept or refused, never changed; whether the
- * machine has it the engine itself says when it starts.
+ * Which engine runs a network, and why. A precision and an instruction set that are asked for are kept or refused, never
+ * changed; whether the machine has them the engine itself says when it starts.
  * @param isNativeBuilt whether the addon is there
  * @throws EngineChoiceError
  */
 export function chooseEngine(
   asked: EngineChoice,
   isNativeBuilt: boolean,
-  { layers, precision }: Wanted,
+  wanted: Wanted,
 ): { readonly engine: EngineName; readonly reason: string } {
+  refuseOtherIsa(wanted);
   if (asked === 'onnxruntime') {
-    refuseOnnxruntime(precision, 'it was asked for');
+    refuseOnnxruntime(wanted, 'it was asked for');
     return { engine: asked, reason: 'it was asked for' };
   }
   refuseMissing(asked, isNativeBuilt);
-  const why = isNativeBuilt ? whyNotNative(layers) : undefined;
+  const why = isNativeBuilt ? whyNotNative(wanted.layers) : undefined;
   switch (asked) {
     case 'native':
       if (why !== undefined) {
@@ -42,7 +50,7 @@ export function chooseEngine(
     case 'auto': {
       if (isNativeBuilt && why === undefined) return { engine: 'native', reason: 'it is built, and runs this network' };
       const reason = why === undefined ? notBuilt : `the native engine does not run this network: ${why}`;
-      refuseOnnxruntime(precision, reason);
+      refuseOnnxruntime(wanted, reason);
       return { engine: 'onnxruntime', reason };
     }
     default:
@@ -50,12 +58,22 @@ export function chooseEngine(
   }
 }
 
-/** @param reason why it would be onnxruntime */
-function refuseOnnxruntime(precision: Precision, reason: string): void {
-  if (precision === 'fp32') return;
+function refuseOtherIsa({ precision, isa = 'auto' }: Wanted): void {
+  const allowed: readonly IsaChoice[] = isasOf[precision];
+  if (isa === 'auto' || allowed.includes(isa)) return;
   throw new EngineChoiceError(
-    `Precision ${precision} is to be had from the native engine only; onnxruntime, which computes in fp32, would be ` +
-      `taken: ${reason}. Put that right, or take precision fp32.`,
+    `--isa ${isa} does not compute in ${precision}: give auto or one of ${allowed.join(', ')}, or another precision.`,
+  );
+}
+
+/** @param reason why it would be onnxruntime */
+function refuseOnnxruntime({ precision, isa = 'auto' }: Wanted, reason: string): void {
+  const [what, instead] =
+    precision !== 'fp32' ? [`Precision ${precision}`, 'precision fp32'] : [`--isa ${isa}`, '--isa auto'];
+  if (precision === 'fp32' && isa === 'auto') return;
+  throw new EngineChoiceError(
+    `${what} is to be had from the native engine only; onnxruntime, which has fp32 and no such choice, would be taken: ` +
+      `${reason}. Put that right, or take ${instead}.`,
   );
 }
 

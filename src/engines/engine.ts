@@ -8,6 +8,9 @@ import type { TensorSource } from '../tensor.js';
 export const precisions = ['fp32', 'bf16', 'bf16-classifier'] as const;
 export type Precision = (typeof precisions)[number];
 
+/** Instruction sets that can be forced; which of them compute in which precision is said in choose.ts. */
+export type IsaChoice = 'auto' | 'avx512' | 'avx2' | 'baseline' | 'amx' | 'avx512bf16';
+
 /** All that an engine needs to build its network. Plain data: it crosses into the child process as JSON. */
 export interface EngineSpec {
   readonly layers: readonly Layer[];
@@ -28,6 +31,8 @@ export interface EngineSpec {
   readonly prepack: boolean;
   /** An engine that cannot compute in it does not start: there is never another one in its place. */
   readonly precision: Precision;
+  /** Forces the kernels of one instruction set, of an engine that has them for several. @default 'auto': the fastest */
+  readonly isa?: IsaChoice | undefined;
 }
 
 export type EngineName = 'native' | 'onnxruntime';

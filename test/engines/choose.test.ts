@@ -76,6 +76,34 @@ describe('chooseEngine()', () => {
     });
   }
 
+  test('an instruction set is kept too: refused for another precision, and where native would not be taken', () => {
+    for (const isa of ['avx512', 'avx2', 'baseline'] as const) {
+      assert.equal(chooseEngine('auto', true, { ...vgg, isa }).engine, 'native');
+      assert.equal(chooseEngine('auto', true, { ...vgg, precision: 'bf16-classifier', isa }).engine, 'native');
+      assert.throws(() => chooseEngine('auto', true, { ...vgg, precision: 'bf16', isa }), {
+        name: 'EngineChoiceError',
+        message: `--isa ${isa} does not compute in bf16: give auto or one of amx, avx512bf16, or another precision.`,
+      });
+      for (const [asked, isBuilt, wanted] of [
+        ['onnxruntime', true, vgg],
+        ['auto', false, vgg],
+        ['auto', true, resnet],
+      ] as const) {
+        assert.throws(() => chooseEngine(asked, isBuilt, { ...wanted, isa }), {
+          name: 'EngineChoiceError',
+          message: new RegExp(`^--isa ${isa} is to be had from the native engine only; .*, or take --isa auto\\.$`),
+        });
+      }
+    }
+    for (const isa of ['amx', 'avx512bf16'] as const) {
+      assert.equal(chooseEngine('auto', true, { ...vgg, precision: 'bf16', isa }).engine, 'native');
+      assert.throws(() => chooseEngine('auto', true, { ...vgg, isa }), {
+        message: `--isa ${isa} does not compute in fp32: give auto or one of avx512, avx2, baseline, or another precision.`,
+      });
+    }
+    assert.equal(chooseEngine('auto', true, { ...resnet, isa: 'auto' }).engine, 'onnxruntime');
+  });
+
   const conv = { kind: 'conv', name: 'c', inChannels: 3, outChannels: 4, bias: true } as const;
   const refused: readonly (readonly [Layer, RegExp])[] = [
     [{ ...conv, kernel: 3, stride: 2, padding: 1 }, /^.*: c is a 3 x 3 convolution of stride 2 and padding 1$/],

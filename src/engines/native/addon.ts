@@ -21,7 +21,9 @@ export type Handle = { readonly handle: unique symbol };
 
 /** Instruction sets for which there are kernels, the fastest first. The baseline of arm64 has NEON. */
 export const isas = ['avx512', 'avx2', 'baseline'] as const;
-export type Isa = (typeof isas)[number];
+/** Those for bf16 alone, the fastest first. */
+export const bf16Isas = ['amx', 'avx512bf16'] as const;
+export type Isa = (typeof isas)[number] | (typeof bf16Isas)[number];
 
 export interface NativeSpec {
   readonly files: readonly WeightFile[];

@@ -1,19 +1,19 @@
 import { readFileSync } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import type { TensorSource } from '../../tensor.js';
-import type { Engine, EngineInfo, EngineSpec } from '../engine.js';
+import type { Engine, EngineInfo, EngineSpec, IsaChoice } from '../engine.js';
 import { tensorsOf } from '../tensors.js';
 import { type Isa, loadAddon, type Place } from './addon.js';
 import { nativeLayers } from './layers.js';
 
 /**
  * The engine of native/ in this process. Its runs are synchronous: they block the event loop until the logits are there.
- * @param isa for tests; @default the best that the machine has
+ * @param isa @default what the spec says
  * @throws Error when the addon cannot be loaded, a file of weights is not there or too short, there is not enough
  *   memory, or the machine has not that instruction set or nothing to compute that precision by; RangeError for a
  *   network that does not fit
  */
-export async function openNative(spec: EngineSpec, isa: Isa | '' = ''): Promise<Engine> {
+export async function openNative(spec: EngineSpec, isa = isaOf(spec.isa)): Promise<Engine> {
   const addon = loadAddon();
   const { inputSize, classes, mean, std, maxBatchSize, threads, precision } = spec;
   const handle = await withFiles(tensorsOf(spec), (files, place) => {
@@ -49,6 +49,11 @@ export async function openNative(spec: EngineSpec, isa: Isa | '' = ''): Promise<
       addon.close(handle);
     },
   };
+}
+
+/** As the addon takes it. */
+function isaOf(isa: IsaChoice = 'auto'): Isa | '' {
+  return isa === 'auto' ? '' : isa;
 }
 
 /** @param plan JSON; one without a precision is of an addon that knew fp32 alone */
