@@ -33,8 +33,9 @@ interface Question {
   readonly timer: NodeJS.Timeout;
 }
 
-/** Room for `ready` and `failure`, whose length no spec tells. */
-const maxTextBytes = 64 * 1024;
+/** Room for `failure` and for `ready`, whose plan has up to a step for each layer. */
+const textBytes = 64 * 1024;
+const textBytesOfLayer = 1024;
 
 /** One engine process from its start to its end. It is asked one question at a time and never started again. */
 export class EngineChild {
@@ -84,7 +85,9 @@ export class EngineChild {
     this.#process = child;
     this.#pipe = child.stdio[3] as Duplex;
 
-    const reader = new MessageReader(maxTextBytes + spec.maxBatchSize * spec.classes * 4);
+    const reader = new MessageReader(
+      textBytes + spec.layers.length * textBytesOfLayer + spec.maxBatchSize * spec.classes * 4,
+    );
     this.#pipe.on('data', (chunk: Buffer) => this.#read(reader, chunk));
     this.#pipe.on('error', () => {}); // Writing to a child that has died; its end is reported below.
     for (const stream of [child.stdout, child.stderr]) createInterface(stream as Readable).on('line', options.log);

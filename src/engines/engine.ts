@@ -45,8 +45,21 @@ export interface EngineInfo {
   readonly threads: number;
   /** The instruction set of its kernels, of an engine that has them for several. */
   readonly isa?: string;
+  /** What it does, step by step, of an engine that plans that itself. */
+  readonly plan?: readonly PlanStep[];
   /** How long the first runs took, once the network was read; of the process that was started first. */
   readonly warmUpMs?: number;
+}
+
+/** One step of a run; a layer that is missing among the steps was fused into the one before it, or does nothing. */
+export interface PlanStep {
+  /** By torch's name; null for what is no layer: normalisation. */
+  readonly layer: string | null;
+  readonly kind: string;
+  /** Of Winograd's filtering F(tile x tile). */
+  readonly tile?: number;
+  /** Shapes, what was fused, and whatever else the engine tells. */
+  readonly [fact: string]: unknown;
 }
 
 export interface EngineResult {

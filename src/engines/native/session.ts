@@ -1,10 +1,11 @@
 import { readFileSync } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
+import type { Layer } from '../../network/layer.js';
 import type { TensorSource } from '../../tensor.js';
-import type { Engine, EngineInfo, EngineSpec, IsaChoice } from '../engine.js';
+import type { Engine, EngineInfo, EngineSpec, IsaChoice, PlanStep } from '../engine.js';
 import { tensorsOf } from '../tensors.js';
 import { type Isa, loadAddon, type Place } from './addon.js';
-import { nativeLayers } from './layers.js';
+import { layersRun, nativeLayers } from './layers.js';
 
 /**
  * The engine of native/ in this process. Its runs are synchronous: they block the event loop until the logits are there.
@@ -20,8 +21,8 @@ export async function openNative(spec: EngineSpec, isa = isaOf(spec.isa)): Promi
     const layers = nativeLayers(spec.layers, place);
     return addon.open({ files, layers, inputSize, classes, mean, std, maxBatchSize, threads, precision, isa });
   });
-  const { isa: kernels, plan } = addon.about(handle);
-  const computedIn = precisionOf(plan);
+  const about = addon.about(handle);
+  const { precision: computedIn, steps } = readPlan(about.plan, spec.layers);
   if (computedIn !== precision) {
     addon.close(handle);
     throw new Error(
@@ -35,7 +36,8 @@ export async function openNative(spec: EngineSpec, isa = isaOf(spec.isa)): Promi
     device: 'cpu',
     precision,
     threads,
-    isa: kernels,
+    isa: about.isa,
+    plan: steps,
   };
   return {
     info,
@@ -56,10 +58,18 @@ function isaOf(isa: IsaChoice = 'auto'): Isa | '' {
   return isa === 'auto' ? '' : isa;
 }
 
-/** @param plan JSON; one without a precision is of an addon that knew fp32 alone */
-function precisionOf(plan: string): string {
-  const { precision = 'fp32' } = JSON.parse(plan) as { precision?: string };
-  return precision;
+/** The plan as the addon tells it, with the names of the layers in place of their indices. */
+function readPlan(json: string, layers: readonly Layer[]): { precision: string; steps: readonly PlanStep[] } {
+  // An addon that says no precision knew fp32 alone.
+  const { precision = 'fp32', layers: steps } = JSON.parse(json) as Plan;
+  const run = layersRun(layers);
+  return { precision, steps: steps.map((step) => ({ ...step, layer: run[step.layer]?.name ?? null })) };
+}
+
+interface Plan {
+  readonly precision?: string;
+  /** `layer`: index into what open() was given, or -1. */
+  readonly layers: readonly { readonly layer: number; readonly kind: string; readonly tile?: number }[];
 }
 
 /** Opens the files in which the tensors lie, for as long as `work` takes. */
