@@ -61,6 +61,7 @@ export async function startServer(
         signal,
         engine: config.engine,
         onChosen: (engine, reason) => logger.info({ model, engine, reason }, 'engine chosen'),
+        onFallback: (reason) => logger.warn({ model, reason }, 'native engine not loaded, onnxruntime stands in'),
         log: (line) => logger.info({ model, line }, 'engine'),
         onRestart(reason) {
           metrics.engineRestarts.inc({ model });

@@ -58,6 +58,15 @@ export function chooseEngine(
   }
 }
 
+/** Whether onnxruntime may stand in for an engine that is there but does not load. */
+export function mayFallBack(
+  asked: EngineChoice,
+  engine: EngineName,
+  { precision, isa = 'auto' }: Pick<Wanted, 'precision' | 'isa'>,
+): boolean {
+  return asked === 'auto' && engine === 'native' && precision === 'fp32' && isa === 'auto';
+}
+
 function refuseOtherIsa({ precision, isa = 'auto' }: Wanted): void {
   const allowed: readonly IsaChoice[] = isasOf[precision];
   if (isa === 'auto' || allowed.includes(isa)) return;

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { chooseEngine, refuseMissing } from '../../src/engines/choose.js';
+import { chooseEngine, mayFallBack, refuseMissing } from '../../src/engines/choose.js';
 import type { Precision } from '../../src/engines/engine.js';
 import type { Layer } from '../../src/network/layer.js';
 import { resnets } from '../../src/resnet/configs.js';
@@ -127,4 +127,15 @@ test('refuseMissing() throws only for native, and only where it is not built', (
   refuseMissing('native', true);
   refuseMissing('auto', false);
   refuseMissing('onnxruntime', false);
+});
+
+test('mayFallBack(): only from native, only where auto was asked for, never to another precision or instruction set', () => {
+  const plain = { precision: 'fp32' } as const;
+  assert.equal(mayFallBack('auto', 'native', plain), true);
+  assert.equal(mayFallBack('auto', 'native', { ...plain, isa: 'auto' }), true);
+  assert.equal(mayFallBack('auto', 'onnxruntime', plain), false);
+  assert.equal(mayFallBack('native', 'native', plain), false);
+  assert.equal(mayFallBack('auto', 'native', { ...plain, isa: 'avx2' }), false);
+  for (const precision of ['bf16', 'bf16-classifier'] as const)
+    assert.equal(mayFallBack('auto', 'native', { precision }), false);
 });
