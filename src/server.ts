@@ -71,6 +71,8 @@ export async function startServer(
     limits: config,
     threads: config.threads,
     prepack: config.prepack,
+    precision: config.precision,
+    isa: config.isa,
     cacheDir: config.cacheDir,
     fetchWeights: hubWeights(config, process.env, (line) => logger.info({ line }, 'weights')),
     observer: toAll(registryMetrics(metrics), registryLog(logger), display),

@@ -48,6 +48,8 @@ export async function withSession<T>(
     limits: { maxBatchSize: config.maxBatchSize, maxWaitMs: 0, maxQueue: concurrency },
     threads: config.threads,
     prepack: config.prepack,
+    precision: config.precision,
+    isa: config.isa,
     cacheDir: config.cacheDir,
     fetchWeights: weightsFetcher(config, env),
   });

@@ -1,5 +1,5 @@
 import type { BatchLimits } from '../batching/batcher.js';
-import type { Engine, EngineSpec } from '../engines/engine.js';
+import type { Engine, EngineSpec, IsaChoice, Precision } from '../engines/engine.js';
 import { stateDict } from '../network/state-dict.js';
 import { hashPrefix } from '../weights/catalogue.js';
 import { type Checkpoint, readCheckpoint } from '../weights/checkpoint.js';
@@ -23,6 +23,10 @@ export interface LoadDeps {
   readonly threads: number;
   /** See EngineSpec. @default false */
   readonly prepack?: boolean;
+  /** Of the models whose manifest says none. @default 'fp32' */
+  readonly precision?: Precision;
+  /** See EngineSpec. @default 'auto' */
+  readonly isa?: IsaChoice;
   /** For weights that must be converted to float32 before an engine can read them. */
   readonly cacheDir: string;
   /** @default none: weights come from files that are here already */
@@ -66,7 +70,8 @@ export async function loadModel(
     maxBatchSize: limits.maxBatchSize,
     threads,
     prepack,
-    precision: 'fp32',
+    precision: precisionOf(manifest, deps),
+    isa: deps.isa ?? 'auto',
   };
   const [starting, hashing] = await Promise.allSettled([
     timed(deps.startEngine(spec, { model: manifest.name, signal })),
@@ -89,6 +94,11 @@ export async function loadModel(
   };
   const model = new Model({ manifest, network, sha256: hashing.value.result, engine }, limits, observer);
   return { model, times };
+}
+
+/** In which a model is computed. */
+export function precisionOf(manifest: Manifest, { precision = 'fp32' }: Pick<LoadDeps, 'precision'>): Precision {
+  return manifest.precision ?? precision;
 }
 
 async function timed<T>(work: Promise<T>): Promise<{ result: T; ms: number }> {
