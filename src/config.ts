@@ -215,7 +215,7 @@ export const options = {
       "PyTorch's answer, bf16 is faster and less exact, bf16-classifier computes the linear layers alone in bfloat16.",
   },
   isa: {
-    kind: oneOf('ISA', ['auto', 'avx512', 'avx2', 'baseline', 'amx', 'avx512bf16']),
+    kind: oneOf('ISA', ['auto', 'avx512', 'avx2', 'neon', 'baseline', 'amx', 'avx512bf16']),
     default: 'auto',
     verbs: withEngine,
     help: 'Forces an instruction set of the native engine, to test and to compare; auto: the fastest that is here.',

@@ -15,9 +15,9 @@ export const notBuilt =
 
 /** The instruction sets of the native engine's kernels for each precision. */
 export const isasOf = {
-  fp32: ['avx512', 'avx2', 'baseline'],
+  fp32: ['avx512', 'avx2', 'neon', 'baseline'],
   bf16: ['amx', 'avx512bf16'],
-  'bf16-classifier': ['avx512', 'avx2', 'baseline'],
+  'bf16-classifier': ['avx512', 'avx2', 'neon', 'baseline'],
 } as const satisfies Record<Precision, readonly IsaChoice[]>;
 
 /** What of an EngineSpec the choice depends on. */

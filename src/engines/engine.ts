@@ -9,7 +9,7 @@ export const precisions = ['fp32', 'bf16', 'bf16-classifier'] as const;
 export type Precision = (typeof precisions)[number];
 
 /** Instruction sets that can be forced; which of them compute in which precision is said in choose.ts. */
-export type IsaChoice = 'auto' | 'avx512' | 'avx2' | 'baseline' | 'amx' | 'avx512bf16';
+export type IsaChoice = 'auto' | 'avx512' | 'avx2' | 'neon' | 'baseline' | 'amx' | 'avx512bf16';
 
 /** All that an engine needs to build its network. Plain data: it crosses into the child process as JSON. */
 export interface EngineSpec {

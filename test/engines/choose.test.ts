@@ -77,7 +77,7 @@ describe('chooseEngine()', () => {
   }
 
   test('an instruction set is kept too: refused for another precision, and where native would not be taken', () => {
-    for (const isa of ['avx512', 'avx2', 'baseline'] as const) {
+    for (const isa of ['avx512', 'avx2', 'neon', 'baseline'] as const) {
       assert.equal(chooseEngine('auto', true, { ...vgg, isa }).engine, 'native');
       assert.equal(chooseEngine('auto', true, { ...vgg, precision: 'bf16-classifier', isa }).engine, 'native');
       assert.throws(() => chooseEngine('auto', true, { ...vgg, precision: 'bf16', isa }), {
@@ -98,7 +98,7 @@ describe('chooseEngine()', () => {
     for (const isa of ['amx', 'avx512bf16'] as const) {
       assert.equal(chooseEngine('auto', true, { ...vgg, precision: 'bf16', isa }).engine, 'native');
       assert.throws(() => chooseEngine('auto', true, { ...vgg, isa }), {
-        message: `--isa ${isa} does not compute in fp32: give auto or one of avx512, avx2, baseline, or another precision.`,
+        message: `--isa ${isa} does not compute in fp32: give auto or one of avx512, avx2, neon, baseline, or another precision.`,
       });
     }
     assert.equal(chooseEngine('auto', true, { ...resnet, isa: 'auto' }).engine, 'onnxruntime');
