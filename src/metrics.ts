@@ -87,6 +87,12 @@ const table = {
     help: '1 for the state that the model is in, 0 for the others.',
     labels: ['model', 'state'],
   },
+  modelInfo: {
+    kind: 'gauge',
+    name: 'vgg_serve_model_info',
+    help: 'Always 1, for each model that is ready; its labels are what it runs on, to be joined to other series by model.',
+    labels: ['model', 'engine', 'engine_version', 'device', 'precision', 'isa'],
+  },
   loadDuration: {
     kind: 'gauge',
     name: 'vgg_serve_model_load_seconds',

@@ -20,8 +20,8 @@ export function registryLog(logger: Logger): Pick<RegistryObserver, 'stateChange
       if (step !== 'fetching' || receivedBytes === undefined) return;
       fetches.get(model)?.({ file: `fetching ${model}`, receivedBytes, totalBytes });
     },
-    loaded(model, { engine, version, device, precision, threads }, times) {
-      logger.info({ model, engine, version, device, precision, threads, load_ms: inJson(times) }, 'model ready');
+    loaded(model, { engine, version, device, precision, isa, threads }, times) {
+      logger.info({ model, engine, version, device, precision, isa, threads, load_ms: inJson(times) }, 'model ready');
     },
   };
 }

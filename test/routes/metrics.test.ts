@@ -26,6 +26,7 @@ test('GET /metrics after requests', async (t) => {
     'vgg_serve_queue_depth{model="colours"} 0',
     'vgg_serve_model_state{model="colours",state="ready"} 1',
     'vgg_serve_model_state{model="colours",state="loading"} 0',
+    'vgg_serve_model_info{model="colours",engine="onnxruntime",engine_version="0",device="cpu",precision="fp32",isa=""} 1',
     'vgg_serve_engine_restarts_total{model="colours"} 0',
   ]) {
     assert.ok(text.includes(`${line}\n`), `${line}\n${text}`);
@@ -34,4 +35,14 @@ test('GET /metrics after requests', async (t) => {
   assert.match(text, /^vgg_serve_model_load_seconds\{model="colours"\} 0\.\d+$/m);
   assert.match(text, /^process_cpu_seconds_total /m);
   assert.doesNotMatch(text, /invented/);
+});
+
+test('GET /metrics tells what a model runs on only while it is ready', async (t) => {
+  const { http, registry } = await startService(t);
+  const infos = async () => (await http.get('/metrics')).text.match(/^vgg_serve_model_info\{.*$/gm)?.length ?? 0;
+  assert.equal(await infos(), 1);
+  await registry.unload('colours');
+  assert.equal(await infos(), 0);
+  await registry.load('colours');
+  assert.equal(await infos(), 1);
 });
