@@ -15,10 +15,19 @@ export function registryMetrics(metrics: Metrics): RegistryObserver {
     },
     // No gauge: /health/ready tells how far a load is, and a scrape every 15 s would miss most of it.
     loadProgress: () => {},
-    loaded(model, { engine, version, device, precision, isa = '' }, times) {
+    loaded(model, { engine, version, device, precision, isa = '' }, times, agreement) {
       const info = { model, engine, engine_version: version, device, precision, isa };
       metrics.modelInfo.set(info, 1);
-      forget.set(model, () => metrics.modelInfo.remove(info));
+      if (agreement !== undefined && 'top1' in agreement) {
+        const { top1, largest_probability_difference: difference } = agreement;
+        if (top1 !== null) metrics.agreement.set({ model }, top1);
+        if (difference !== null) metrics.probabilityDifference.set({ model }, difference);
+      }
+      forget.set(model, () => {
+        metrics.modelInfo.remove(info);
+        metrics.agreement.remove({ model });
+        metrics.probabilityDifference.remove({ model });
+      });
       metrics.loadDuration.set({ model }, times.total / 1000);
     },
     queueDepth: (model, pictures) => metrics.queueDepth.set({ model }, pictures),

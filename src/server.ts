@@ -1,6 +1,7 @@
 import closeWithGrace from 'close-with-grace';
 import { readAdminToken } from './admin-token.js';
 import { buildApp } from './app.js';
+import { comparison } from './comparison.js';
 import type { Config } from './config.js';
 import { refuseMissing } from './engines/choose.js';
 import type { Engine, EngineSpec } from './engines/engine.js';
@@ -44,7 +45,8 @@ export type StartEngine = (spec: EngineSpec, options: EngineProcessOptions) => P
  *
  * @param display shows how far a fetch is, in place of the log
  * @throws ListenError; UnknownModelError or ManifestError for a model that there is not, DuplicateModelError;
- *   UsageError for an admin token that cannot be one; EngineChoiceError for an engine that is not built
+ *   UsageError for an admin token that cannot be one; EngineChoiceError for an engine that is not built; SamplesError for
+ *   sample pictures that cannot be had
  */
 export async function startServer(
   given: Config,
@@ -68,6 +70,7 @@ export async function startServer(
           logger.error({ model, reason }, 'engine restarted');
         },
       }),
+    compare: await comparison(config, start, (model, line) => logger.info({ model, line }, 'engine')),
     limits: config,
     threads: config.threads,
     prepack: config.prepack,

@@ -3,6 +3,7 @@ import type { EngineInfo, PlanStep, Precision } from '../engines/engine.js';
 import type { Layer } from '../network/layer.js';
 import { layerMultiplyAdds, multiplyAdds, outputShapes } from '../network/shapes.js';
 import { parameterCount } from '../network/state-dict.js';
+import type { Agreement } from './agreement.js';
 import { type Network, printArchitecture } from './architecture.js';
 import type { Manifest, Transforms } from './manifest.js';
 import type { Model } from './model.js';
@@ -55,6 +56,8 @@ export interface ModelSummary {
   /** The instruction set of the native engine's kernels. */
   readonly isa: string | null;
   readonly threads: number | null;
+  /** With fp32, on sample pictures; null for fp32 itself, and where it was not measured. */
+  readonly agreement: Agreement | null;
   /** Whether the weights are initial values: what it answers means nothing. */
   readonly untrained: boolean;
   /** Without its folder, which is no business of clients. Null for weights that were made here. */
@@ -115,6 +118,7 @@ export function summarizeModel({ manifest, network, precision, status }: Describ
     precision,
     isa: model?.info.isa ?? null,
     threads: model?.info.threads ?? null,
+    agreement: model?.agreement ?? null,
     untrained: source.kind === 'untrained',
     file: sourceFileName(source),
     sha256: model?.sha256 ?? (source.kind === 'file' ? source.sha256 : undefined) ?? null,

@@ -180,12 +180,12 @@ export class ModelRegistry {
     await slot.closing.catch(() => undefined);
     try {
       const report = (progress: LoadProgress) => this.#setProgress(slot, abort, progress);
-      const { model, times } = await loadModel(slot.manifest, this.#deps, { signal, report });
+      const { model, times, agreement } = await loadModel(slot.manifest, this.#deps, { signal, report });
       if (signal.aborted) {
         await model.close();
         throw signal.reason;
       }
-      this.#deps.observer?.loaded(model.name, model.info, times);
+      this.#deps.observer?.loaded(model.name, model.info, times, agreement);
       this.#setStatus(slot, { state: 'ready', model });
       return model;
     } catch (error) {

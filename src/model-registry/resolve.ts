@@ -14,6 +14,12 @@ export function embeddedModels(): string[] {
     .sort();
 }
 
+/** The sample pictures of the first embedded model. */
+export function embeddedSamples(): { readonly model: string; readonly folder: string } {
+  const [model = ''] = embeddedModels();
+  return { model, folder: `${embeddedDir}${model}/samples` };
+}
+
 /**
  * Finds a model by what `--model` says: the name of an embedded model; else a model of the catalogue, as `parseSpelling`
  * reads it; else the path of a manifest or of a folder that holds a manifest.json. (`./vgg16` is always a path.) A

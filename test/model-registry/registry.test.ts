@@ -497,6 +497,7 @@ test('list before and after loading', async (t) => {
     input_size: 4,
     transforms: { resize: 6, crop: 4, mean: [0.5, 0.5, 0.5], std: [0.25, 0.25, 0.25] },
     untrained: false,
+    agreement: null,
     file: 'tiny.safetensors',
     recipe: 'training/train.py',
     dataset: 'Tiny',

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import { createMetrics } from '../../src/metrics.js';
+import { registryMetrics } from '../../src/registry-metrics.js';
 import { png, startService } from './service.js';
 
 const red = await png('#e00000');
@@ -45,4 +47,26 @@ test('GET /metrics tells what a model runs on only while it is ready', async (t)
   assert.equal(await infos(), 0);
   await registry.load('colours');
   assert.equal(await infos(), 1);
+});
+
+test('registryMetrics: how far a model of another precision is from fp32, while it is ready', async () => {
+  const metrics = createMetrics();
+  const observer = registryMetrics(metrics);
+  const info = { engine: 'native', version: '1', device: 'cpu', precision: 'bf16', isa: 'amx', threads: 2 } as const;
+  const times = { locate: 0, index: 0, convert: 0, engineStart: 0, warmUp: 0, hash: 0, total: 1000 };
+  const series = async () => (await metrics.registry.metrics()).match(/^vgg_serve_model_(agreement|probab|info).*$/gm);
+  observer.loaded('a@bf16', info, times, {
+    ...{ pictures: 20, skipped: 0, from: 'here', top1: 0.95 },
+    ...{ largest_probability_difference: 0.01, largest_logit_difference_relative: 0.02 },
+  });
+  observer.stateChanged('a@bf16', 'ready');
+  assert.deepEqual(await series(), [
+    'vgg_serve_model_info{model="a@bf16",engine="native",engine_version="1",device="cpu",precision="bf16",isa="amx"} 1',
+    'vgg_serve_model_agreement_ratio{model="a@bf16"} 0.95',
+    'vgg_serve_model_probability_difference{model="a@bf16"} 0.01',
+  ]);
+  observer.stateChanged('a@bf16', 'unloaded');
+  assert.equal(await series(), null);
+  observer.loaded('a@bf16', info, times, new Error('no memory'));
+  assert.equal((await series())?.length, 1);
 });
