@@ -82,7 +82,7 @@ function refuseOnnxruntime({ precision, isa = 'auto' }: Wanted, reason: string):
   if (precision === 'fp32' && isa === 'auto') return;
   throw new EngineChoiceError(
     `${what} is to be had from the native engine only; onnxruntime, which has fp32 and no such choice, would be taken: ` +
-      `${reason}. Put that right, or take ${instead}.`,
+      `${reason}. Otherwise take ${instead}.`,
   );
 }
 

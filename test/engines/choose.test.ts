@@ -68,7 +68,7 @@ describe('chooseEngine()', () => {
             assert.equal(error.name, 'EngineChoiceError');
             assert.ok(error.message.startsWith(`Precision ${precision} is to be had from the native engine only`));
             assert.match(error.message, reason);
-            assert.match(error.message, / take precision fp32\.$/);
+            assert.match(error.message, /\. Otherwise take precision fp32\.$/);
             return true;
           },
         );
@@ -91,7 +91,7 @@ describe('chooseEngine()', () => {
       ] as const) {
         assert.throws(() => chooseEngine(asked, isBuilt, { ...wanted, isa }), {
           name: 'EngineChoiceError',
-          message: new RegExp(`^--isa ${isa} is to be had from the native engine only; .*, or take --isa auto\\.$`),
+          message: new RegExp(`^--isa ${isa} is to be had from the native engine only; .*\\. Otherwise take --isa auto\\.$`),
         });
       }
     }
