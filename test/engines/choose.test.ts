@@ -91,7 +91,9 @@ describe('chooseEngine()', () => {
       ] as const) {
         assert.throws(() => chooseEngine(asked, isBuilt, { ...wanted, isa }), {
           name: 'EngineChoiceError',
-          message: new RegExp(`^--isa ${isa} is to be had from the native engine only; .*\\. Otherwise take --isa auto\\.$`),
+          message: new RegExp(
+            `^--isa ${isa} is to be had from the native engine only; .*\\. Otherwise take --isa auto\\.$`,
+          ),
         });
       }
     }

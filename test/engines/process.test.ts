@@ -8,6 +8,7 @@ import { createInterface } from 'node:readline';
 import { after, describe, mock, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { isAddonBuilt } from '../../src/engines/native/addon.js';
 import { type EngineProcess, type EngineProcessOptions, startEngine } from '../../src/engines/process.js';
 import { ServiceError } from '../../src/errors.js';
 import { randomPixels, relativeError, tinySpec } from './test-networks.js';
@@ -206,6 +207,14 @@ describe('startEngine(): when the process', () => {
       /exited with code 3/,
     );
     assert.deepEqual(lines.sort(), ['complained', 'printed', 'twice']);
+  });
+
+  test('is ready in another precision than was asked for, it is killed', { skip: !isAddonBuilt() }, async () => {
+    const asked = { ...spec, precision: 'bf16' } as const;
+    await assert.rejects(
+      startEngine(asked, { program: program('dies-in-run') }),
+      /broke the protocol: ready in answer to start/,
+    );
   });
 
   test('is not ready within startTimeoutMs, it rejects', async () => {

@@ -31,3 +31,13 @@ test('a session normalises every byte of every channel as torchvision does, to t
   );
   assert.deepEqual([...logits], expected);
 });
+
+test('a session computes in fp32 and in nothing else', async () => {
+  await assert.rejects(
+    openSession({
+      ...{ layers: [{ kind: 'flatten', name: 'flatten' }], inputSize: 1, classes: 3, tensors: [], maxBatchSize: 1 },
+      ...{ mean: [0, 0, 0], std: [1, 1, 1], threads: 1, prepack: false, precision: 'bf16' },
+    }),
+    { name: 'RangeError', message: 'onnxruntime computes in fp32 here, not in bf16.' },
+  );
+});
