@@ -12,9 +12,7 @@ export function modelRoutes({ registry }: RouteDeps): Route[] {
     {
       method: 'GET',
       url: '/models/:name',
-      summary:
-        'One model, also with its categories, its layers with their shapes, how the engine runs them, and the network ' +
-        'as PyTorch prints it.',
+      summary: "One model, also with categories, layers with their shapes, the engine's plan, and what PyTorch prints.",
       handler: ({ params }) => registry.describe((params as { name: string }).name),
     },
   ];
