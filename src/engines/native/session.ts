@@ -1,11 +1,11 @@
 import { readFileSync } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
-import type { Layer } from '../../network/layer.js';
 import type { TensorSource } from '../../tensor.js';
-import type { Engine, EngineInfo, EngineSpec, IsaChoice, PlanStep } from '../engine.js';
+import type { Engine, EngineInfo, EngineSpec, IsaChoice } from '../engine.js';
 import { tensorsOf } from '../tensors.js';
 import { type Isa, loadAddon, type Place } from './addon.js';
-import { layersRun, nativeLayers } from './layers.js';
+import { nativeLayers } from './layers.js';
+import { readPlan } from './plan.js';
 
 /**
  * The engine of native/ in this process. Its runs are synchronous: they block the event loop until the logits are there.
@@ -22,14 +22,7 @@ export async function openNative(spec: EngineSpec, isa = isaOf(spec.isa)): Promi
     return addon.open({ files, layers, inputSize, classes, mean, std, maxBatchSize, threads, precision, isa });
   });
   const about = addon.about(handle);
-  const { precision: computedIn, steps } = readPlan(about.plan, spec.layers);
-  if (computedIn !== precision) {
-    addon.close(handle);
-    throw new Error(
-      `The native engine that is built here computes in ${computedIn}, not in ${precision}: it is older than the ` +
-        'service. Build it again (npm run build).',
-    );
-  }
+  const plan = readPlan(about.plan, spec);
   const info: EngineInfo = {
     engine: 'native',
     version: packageVersion(),
@@ -37,7 +30,7 @@ export async function openNative(spec: EngineSpec, isa = isaOf(spec.isa)): Promi
     precision,
     threads,
     isa: about.isa,
-    plan: steps,
+    plan,
   };
   return {
     info,
@@ -56,20 +49,6 @@ export async function openNative(spec: EngineSpec, isa = isaOf(spec.isa)): Promi
 /** As the addon takes it. */
 function isaOf(isa: IsaChoice = 'auto'): Isa | '' {
   return isa === 'auto' ? '' : isa;
-}
-
-/** The plan as the addon tells it, with the names of the layers in place of their indices. */
-function readPlan(json: string, layers: readonly Layer[]): { precision: string; steps: readonly PlanStep[] } {
-  // An addon that says no precision knew fp32 alone.
-  const { precision = 'fp32', layers: steps } = JSON.parse(json) as Plan;
-  const run = layersRun(layers);
-  return { precision, steps: steps.map((step) => ({ ...step, layer: run[step.layer]?.name ?? null })) };
-}
-
-interface Plan {
-  readonly precision?: string;
-  /** `layer`: index into what open() was given, or -1. */
-  readonly layers: readonly { readonly layer: number; readonly kind: string; readonly tile?: number }[];
 }
 
 /** Opens the files in which the tensors lie, for as long as `work` takes. */
