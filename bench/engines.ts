@@ -115,6 +115,7 @@ async function writeModel(): Promise<EngineSpec> {
     maxBatchSize: 1,
     threads,
     prepack: false,
+    precision: 'fp32',
   };
 }
 

@@ -75,6 +75,7 @@ async function run(): Promise<void> {
     maxBatchSize: 16,
     threads: availableCpus(),
     prepack: false,
+    precision: 'fp32',
   };
   const engine = await startEngine(spec, { engine: choice });
   const service = await startService(['--model', folder, '--engine', choice, '--log-level', 'warn']);

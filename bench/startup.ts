@@ -64,6 +64,7 @@ async function run(): Promise<void> {
     tensors: await asFloat32(checkpoint, matchStateDict(stateDict(network), checkpoint), folder),
     maxBatchSize: Math.max(...batchSizes),
     threads: availableCpus(),
+    precision: 'fp32',
   };
   await measureCompute(spec, off, on);
 

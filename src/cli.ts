@@ -91,7 +91,10 @@ function version(): string {
 }
 
 function isWrongUse(error: unknown): boolean {
-  return error instanceof Error && ['UsageError', 'UnknownModelError', 'DuplicateModelError'].includes(error.name);
+  return (
+    error instanceof Error &&
+    ['UsageError', 'UnknownModelError', 'DuplicateModelError', 'SamplesError'].includes(error.name)
+  );
 }
 
 /** The stack comes only with what is a fault of the program: a TypeError and the like, but not the system's errors. */

@@ -117,7 +117,7 @@ export const options = {
     repeatable: ['serve', 'doctor'],
     help:
       'A name of "vgg-serve models"; one with its weights: vgg16:IMAGENET1K_V1, vgg16:none (untrained) or vgg16=FILE; or ' +
-      'the path of a manifest, or of a folder that holds a manifest.json.',
+      'the path of a manifest, or of a folder that holds a manifest.json. A precision may stand behind any: vgg16@bf16.',
   },
   // Not VGG_SERVE_PORT: Kubernetes sets that one to "tcp://..." in every pod beside a service called vgg-serve.
   host: {
@@ -205,6 +205,29 @@ export const options = {
     default: 'auto',
     verbs: withEngine,
     help: 'What computes the network; auto: native where it is built and runs the network, else onnxruntime.',
+  },
+  precision: {
+    kind: oneOf('PRECISION', ['fp32', 'bf16', 'bf16-classifier']),
+    default: 'fp32',
+    verbs: [...withEngine, 'describe', 'doctor'],
+    help:
+      'In which numbers the networks are computed whose name (vgg16@bf16) or manifest says nothing. fp32 gives ' +
+      "PyTorch's answer, bf16 is faster and less exact, bf16-classifier computes the linear layers alone in bfloat16.",
+  },
+  isa: {
+    kind: oneOf('ISA', ['auto', 'avx512', 'avx2', 'neon', 'baseline', 'amx', 'avx512bf16']),
+    default: 'auto',
+    verbs: withEngine,
+    help: 'Forces an instruction set of the native engine, to test and to compare; auto: the fastest that is here.',
+  },
+  agreement: {
+    kind: text('DIR'),
+    default: undefined,
+    defaultText: "the model's own samples, else those of the embedded model",
+    verbs: ['serve'],
+    help:
+      'Pictures on which a model of another precision than fp32 is compared with fp32 while it loads; "none" ' +
+      'leaves that out. Up to 200 are taken, at any depth.',
   },
   threads: {
     kind: integer('N', 1, 1024),

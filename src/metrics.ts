@@ -87,6 +87,24 @@ const table = {
     help: '1 for the state that the model is in, 0 for the others.',
     labels: ['model', 'state'],
   },
+  modelInfo: {
+    kind: 'gauge',
+    name: 'vgg_serve_model_info',
+    help: 'Always 1, for each model that is ready; its labels are what it runs on, to be joined to other series by model.',
+    labels: ['model', 'engine', 'engine_version', 'device', 'precision', 'isa'],
+  },
+  agreement: {
+    kind: 'gauge',
+    name: 'vgg_serve_model_agreement_ratio',
+    help: 'On which part of the sample pictures the likeliest class is that of fp32, for each model of another precision.',
+    labels: ['model'],
+  },
+  probabilityDifference: {
+    kind: 'gauge',
+    name: 'vgg_serve_model_probability_difference',
+    help: 'The largest difference of a probability from that of fp32 on the sample pictures.',
+    labels: ['model'],
+  },
   loadDuration: {
     kind: 'gauge',
     name: 'vgg_serve_model_load_seconds',

@@ -20,19 +20,22 @@ export function registryLog(logger: Logger): Pick<RegistryObserver, 'stateChange
       if (step !== 'fetching' || receivedBytes === undefined) return;
       fetches.get(model)?.({ file: `fetching ${model}`, receivedBytes, totalBytes });
     },
-    loaded(model, { engine, version, device, precision, threads }, times) {
-      logger.info({ model, engine, version, device, precision, threads, load_ms: inJson(times) }, 'model ready');
+    loaded(model, { engine, version, device, precision, isa, threads }, times, agreement) {
+      if (agreement instanceof Error) logger.warn({ model, precision, err: agreement }, 'not compared with fp32');
+      else if (agreement) logger.info({ model, precision, agreement }, 'compared with fp32');
+      logger.info({ model, engine, version, device, precision, isa, threads, load_ms: inJson(times) }, 'model ready');
     },
   };
 }
 
 /** To the tenth of a millisecond. */
-function inJson({ locate, index, convert, engineStart, warmUp, hash, total }: LoadTimes) {
+function inJson({ locate, index, convert, agreement, engineStart, warmUp, hash, total }: LoadTimes) {
   const rounded = (ms: number) => Math.round(ms * 10) / 10;
   return {
     locate: rounded(locate),
     index: rounded(index),
     convert: rounded(convert),
+    agreement: agreement === undefined ? undefined : rounded(agreement),
     engine_start: rounded(engineStart),
     warm_up: warmUp === undefined ? undefined : rounded(warmUp),
     hash: rounded(hash),

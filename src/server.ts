@@ -1,6 +1,7 @@
 import closeWithGrace from 'close-with-grace';
 import { readAdminToken } from './admin-token.js';
 import { buildApp } from './app.js';
+import { comparison } from './comparison.js';
 import type { Config } from './config.js';
 import { refuseMissing } from './engines/choose.js';
 import type { Engine, EngineSpec } from './engines/engine.js';
@@ -44,7 +45,8 @@ export type StartEngine = (spec: EngineSpec, options: EngineProcessOptions) => P
  *
  * @param display shows how far a fetch is, in place of the log
  * @throws ListenError; UnknownModelError or ManifestError for a model that there is not, DuplicateModelError;
- *   UsageError for an admin token that cannot be one; EngineChoiceError for an engine that is not built
+ *   UsageError for an admin token that cannot be one; EngineChoiceError for an engine that is not built; SamplesError for
+ *   sample pictures that cannot be had
  */
 export async function startServer(
   given: Config,
@@ -61,15 +63,19 @@ export async function startServer(
         signal,
         engine: config.engine,
         onChosen: (engine, reason) => logger.info({ model, engine, reason }, 'engine chosen'),
+        onFallback: (reason) => logger.warn({ model, reason }, 'native engine not loaded, onnxruntime stands in'),
         log: (line) => logger.info({ model, line }, 'engine'),
         onRestart(reason) {
           metrics.engineRestarts.inc({ model });
           logger.error({ model, reason }, 'engine restarted');
         },
       }),
+    compare: await comparison(config, start, (model, line) => logger.info({ model, line }, 'engine')),
     limits: config,
     threads: config.threads,
     prepack: config.prepack,
+    precision: config.precision,
+    isa: config.isa,
     cacheDir: config.cacheDir,
     fetchWeights: hubWeights(config, process.env, (line) => logger.info({ line }, 'weights')),
     observer: toAll(registryMetrics(metrics), registryLog(logger), display),

@@ -32,6 +32,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   'registry-metrics': ['metrics', 'model-registry'],
   'registry-log': ['weights', 'model-registry'],
   'admin-token': ['config'],
+  comparison: ['config', 'preprocessing', 'engines', 'model-registry'],
   // Level 4 and up.
   routes: ['errors', 'metrics', 'config', 'preprocessing', 'model-registry'],
   app: ['errors', 'metrics', 'config', 'routes'],
@@ -46,6 +47,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
     'registry-metrics',
     'registry-log',
     'admin-token',
+    'comparison',
     'app',
   ],
   // The verb `serve` is the server.

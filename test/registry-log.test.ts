@@ -48,6 +48,39 @@ test('a model that is ready: its engine and the milliseconds of each part', () =
   assert.deepEqual(line, { model: 'vgg16', ...info, load_ms, msg: 'model ready' });
 });
 
+test('a model of another precision: how far it is from fp32, or a warning why that is not known', () => {
+  const { log, lines } = logged();
+  const info = {
+    engine: 'native',
+    version: '1.2.3',
+    device: 'cpu',
+    precision: 'bf16',
+    isa: 'amx',
+    threads: 2,
+  } as const;
+  const times = { locate: 0, index: 0, convert: 0, agreement: 1200.26, engineStart: 1, warmUp: 1, hash: 1, total: 2 };
+  const agreement = {
+    ...{ pictures: 20, skipped: 0, from: 'here', top1: 0.95 },
+    ...{ largest_probability_difference: 0.01, largest_logit_difference_relative: 0.02 },
+  };
+  log.loaded('vgg16@bf16', info, times, agreement);
+  log.loaded('vgg16@bf16', info, times, new Error('no memory'));
+  assert.deepEqual(
+    lines.map(({ level, msg, precision }) => [level, msg, precision]),
+    [
+      [30, 'compared with fp32', 'bf16'],
+      [30, 'model ready', 'bf16'],
+      [40, 'not compared with fp32', 'bf16'],
+      [30, 'model ready', 'bf16'],
+    ],
+  );
+  assert.deepEqual(lines[0]?.agreement, agreement);
+  assert.match(JSON.stringify(lines[2]?.err), /no memory/);
+  assert.deepEqual(lines[1]?.load_ms, {
+    ...{ locate: 0, index: 0, convert: 0, agreement: 1200.3, engine_start: 1, warm_up: 1, hash: 1, total: 2 },
+  });
+});
+
 test('a model that failed: an error with its cause; one that was never loaded: nothing', () => {
   const { log, lines } = logged();
   log.stateChanged('vgg16', 'unloaded');

@@ -45,7 +45,8 @@ async function classifyAll(pictures: readonly string[], config: Config<'classify
   }
   if (config.json) {
     const { name, weights } = model.manifest;
-    process.stdout.write(`${JSON.stringify({ model: name, weights, results }, null, 2)}\n`);
+    const { precision } = model.info;
+    process.stdout.write(`${JSON.stringify({ model: name, weights, precision, results }, null, 2)}\n`);
   }
   return failures > 0 ? 1 : 0;
 }

@@ -25,7 +25,12 @@ const columns: readonly Column[] = [
 export async function describe(config: Config<'describe'>, env: NodeJS.ProcessEnv): Promise<number> {
   const manifest = await resolveModel(config.operands[0] as string);
   const network = buildArchitecture(manifest.network);
-  const description = describeModel({ manifest, network, status: { state: 'unloaded', onRequest: false } });
+  const description = describeModel({
+    manifest,
+    network,
+    precision: manifest.precision ?? config.precision,
+    status: { state: 'unloaded', onRequest: false },
+  });
   if (config.json) process.stdout.write(`${JSON.stringify(description, null, 2)}\n`);
   else process.stdout.write(config.layers ? layerTable(description) : `${description.printed}\n`);
   if (config.graph !== undefined) {

@@ -4,7 +4,8 @@ import { arch, cpus, freemem, platform, totalmem } from 'node:os';
 import { dirname } from 'node:path';
 import { availableCpus } from '../cpus.js';
 import { notBuilt } from '../engines/choose.js';
-import { isAddonBuilt, loadAddon } from '../engines/native/addon.js';
+import { precisions } from '../engines/engine.js';
+import type { Capabilities } from '../engines/native/probe.js';
 import type { Check } from './check.js';
 
 /** @param version as `process.versions.node` has it */
@@ -33,7 +34,18 @@ function inRange(version: string, range: string): boolean {
 }
 
 /** Instructions that make convolutions fast, by the names that Linux gives them. */
-const features = ['avx2', 'fma', 'avx512f', 'avx512_vnni', 'avx_vnni', 'amx_tile', 'asimd', 'asimddp', 'sve'];
+const features = [
+  'avx2',
+  'fma',
+  'avx512f',
+  'avx512_vnni',
+  'avx_vnni',
+  'avx512_bf16',
+  'amx_bf16',
+  'asimd',
+  'asimddp',
+  'sve',
+];
 
 export function checkCpus(): Check {
   const all = cpus();
@@ -64,7 +76,8 @@ export function checkMemory(): Check {
   };
 }
 
-export async function checkEngine(): Promise<Check> {
+/** @param native what the native engine can do here, why it cannot be loaded, or undefined where it is not built */
+export async function checkEngine(native: Capabilities | Error | undefined): Promise<Check> {
   const name = 'engine';
   let seen: string;
   try {
@@ -73,14 +86,21 @@ export async function checkEngine(): Promise<Check> {
   } catch (error) {
     return notLoaded(name, 'onnxruntime-node', error);
   }
-  if (!isAddonBuilt()) return { name, ok: true, seen: `${seen}; ${notBuilt}` };
-  try {
-    loadAddon();
-    return { name, ok: true, seen: `native, CPU; ${seen}` };
-  } catch (error) {
-    const [reason = ''] = (error as Error).message.split('\n');
-    return { name, ok: false, seen: reason, advice: 'Build it again on this machine: npm run build.' };
-  }
+  if (native === undefined) return { name, ok: true, seen: `${seen}; ${notBuilt}` };
+  if (!(native instanceof Error)) return { name, ok: true, seen: `native, CPU: ${inWords(native)}; ${seen}` };
+  const [reason = ''] = native.message.split('\n');
+  return { name, ok: false, seen: reason, advice: 'Build it again on this machine: npm run build.' };
+}
+
+/** `fp32 by avx512, avx2, baseline; bf16 does not run (...)` */
+function inWords(native: Capabilities): string {
+  return precisions
+    .map((precision) => {
+      const can = native[precision];
+      if ('why' in can) return `no ${precision} (${can.why})`;
+      return [precision, can.isas.join(', ')].filter(Boolean).join(' by ');
+    })
+    .join('; ');
 }
 
 export async function checkImages(): Promise<Check> {

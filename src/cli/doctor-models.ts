@@ -1,19 +1,38 @@
 import { stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { type Config, parseConfig } from '../config.js';
+import { notBuilt } from '../engines/choose.js';
+import type { Precision } from '../engines/engine.js';
+import { whyNotNative } from '../engines/native/layers.js';
+import type { Capabilities } from '../engines/native/probe.js';
+import { buildArchitecture } from '../model-registry/architecture.js';
 import { embeddedModels, resolveModel } from '../model-registry/resolve.js';
 import { topK } from '../model-registry/top-k.js';
+import type { Layer } from '../network/layer.js';
 import { fileName } from '../weights/catalogue.js';
 import { checkpointsFolder, isThere } from '../weights/hub-folder.js';
 import type { Check } from './check.js';
 import { withSession } from './session.js';
 import { megabytes } from './units.js';
 
-/** Whether a model's weights are here, or can come. */
-export async function checkModel(model: string, { offline }: Config<'doctor'>, env: NodeJS.ProcessEnv): Promise<Check> {
+/**
+ * Whether a model's weights are here, or can come, and whether it can be computed in its precision.
+ * @param native as checkEngine takes it
+ */
+export async function checkModel(
+  model: string,
+  native: Capabilities | Error | undefined,
+  { offline, precision: byDefault }: Config<'doctor'>,
+  env: NodeJS.ProcessEnv,
+): Promise<Check> {
   const name = 'model';
   try {
-    const { source } = await resolveModel(model);
+    const { source, network, precision = byDefault } = await resolveModel(model);
+    const why = whyNotIn(precision, buildArchitecture(network).layers, native);
+    if (why !== undefined) {
+      const advice = 'Take precision fp32 for it (--precision, the name after @, or the field of its manifest).';
+      return { name, ok: false, seen: `${model}: precision ${precision} does not run here: ${why}`, advice };
+    }
     switch (source.kind) {
       case 'untrained':
         return { name, ok: true, seen: `${model}: initial weights, made at the first start; its answers mean nothing` };
@@ -47,6 +66,20 @@ export async function checkModel(model: string, { offline }: Config<'doctor'>, e
       'Give --model (VGG_SERVE_MODEL) a name of "vgg-serve models", or the path of a manifest whose files are there.';
     return { name, ok: false, seen: `${model}: ${(error as Error).message}`, advice };
   }
+}
+
+function whyNotIn(
+  precision: Precision,
+  layers: readonly Layer[],
+  native: Capabilities | Error | undefined,
+): string | undefined {
+  if (precision === 'fp32') return undefined;
+  const why = whyNotNative(layers);
+  if (why !== undefined) return `it is the native engine's, which does not run this network: ${why}`;
+  if (native === undefined) return notBuilt;
+  if (native instanceof Error) return native.message.split('\n')[0];
+  const can = native[precision];
+  return 'why' in can ? can.why : undefined;
 }
 
 /** The sample picture of the embedded model and the label that it must get. */

@@ -1,5 +1,7 @@
 import { styleText } from 'node:util';
 import type { Config } from '../config.js';
+import { isAddonBuilt } from '../engines/native/addon.js';
+import { probeNative } from '../engines/native/probe.js';
 import { checkpointsFolder } from '../weights/hub-folder.js';
 import type { Check } from './check.js';
 import { checkCpus, checkEngine, checkFolder, checkImages, checkMemory, checkNode } from './doctor-machine.js';
@@ -21,11 +23,12 @@ async function* examine(config: Config<'doctor'>, env: NodeJS.ProcessEnv): Async
   yield checkNode(process.versions.node);
   yield checkCpus();
   yield checkMemory();
-  yield await checkEngine();
+  const native = isAddonBuilt() ? await probeNative().catch((error: Error) => error) : undefined;
+  yield await checkEngine(native);
   yield await checkImages();
   yield await checkFolder('cache', config.cacheDir, 'set --cache-dir (VGG_SERVE_CACHE_DIR)');
   yield await checkFolder('weights', checkpointsFolder(env), 'set TORCH_HOME');
-  for (const model of config.model) yield await checkModel(model, config, env);
+  for (const model of config.model) yield await checkModel(model, native, config, env);
   yield await checkEndToEnd(env);
 }
 

@@ -1,6 +1,7 @@
 import { open } from 'node:fs/promises';
 import { SingleBar } from 'cli-progress';
 import type { Config } from '../config.js';
+import type { Precision } from '../engines/engine.js';
 import { topK } from '../model-registry/top-k.js';
 import { type LabelledPicture, readDataset } from './dataset.js';
 import { inOrder } from './in-order.js';
@@ -17,10 +18,18 @@ interface Tally {
   readonly answers: string[];
 }
 
+/** The names are those of the JSON. */
+interface Evaluated {
+  readonly model: string;
+  readonly weights: string;
+  readonly precision: Precision;
+}
+
 /** Prints acc@1 and acc@5 of the model on a folder per class. Answers the exit code: 1 if any picture was refused. */
 export async function evaluate(config: Config<'eval'>, env: NodeJS.ProcessEnv): Promise<number> {
   return await withSession(config, env, async (session) => {
-    const { name, weights, categories } = session.model.manifest;
+    const { info, manifest } = session.model;
+    const { name, weights, categories } = manifest;
     const pictures = await readDataset(config.operands[0] as string, categories);
     // Opened before the work: a file that cannot be written is better known now.
     const answers = config.answers === undefined ? undefined : await open(config.answers, 'w');
@@ -29,7 +38,8 @@ export async function evaluate(config: Config<'eval'>, env: NodeJS.ProcessEnv): 
     await answers?.close();
 
     for (const { file, error } of tally.refused) reportFailure(file, error);
-    process.stdout.write(config.json ? asJson(name, weights, tally) : asText(name, weights, tally));
+    const what = { model: name, weights, precision: info.precision };
+    process.stdout.write(config.json ? asJson(what, tally) : asText(what, tally));
     return tally.refused.length > 0 ? 1 : 0;
   });
 }
@@ -66,9 +76,9 @@ async function count(pictures: readonly LabelledPicture[], session: Session): Pr
   return tally;
 }
 
-function asText(name: string, weights: string, { pictures, top1, top5, refused }: Tally): string {
+function asText({ model, weights, precision }: Evaluated, { pictures, top1, top5, refused }: Tally): string {
   return [
-    `${name} ${weights}`,
+    `${model} ${weights}${precision === 'fp32' ? '' : ` ${precision}`}`,
     `acc@1 ${percent(top1, pictures)} (${top1} of ${pictures})`,
     `acc@5 ${percent(top5, pictures)} (${top5} of ${pictures})`,
     ...(refused.length > 0 ? [`refused ${refused.length}`] : []),
@@ -77,9 +87,9 @@ function asText(name: string, weights: string, { pictures, top1, top5, refused }
     .concat('\n');
 }
 
-function asJson(model: string, weights: string, { pictures, top1, top5, refused }: Tally): string {
+function asJson(what: Evaluated, { pictures, top1, top5, refused }: Tally): string {
   const accuracies = { 'acc@1': (100 * top1) / pictures, 'acc@5': (100 * top5) / pictures };
-  return `${JSON.stringify({ model, weights, pictures, refused: refused.length, top1, top5, ...accuracies }, null, 2)}\n`;
+  return `${JSON.stringify({ ...what, pictures, refused: refused.length, top1, top5, ...accuracies }, null, 2)}\n`;
 }
 
 function percent(part: number, whole: number): string {

@@ -21,8 +21,10 @@ export async function serve(config: Config): Promise<number> {
 /** The address, the models, and one command to try; that only when a model can answer it. */
 export function greeting(url: string, models: readonly ModelSummary[], picture: string): string {
   const rows = models.map((model) => {
-    const { name, weights, classes, input_size, state, reason } = model;
-    const about = state === 'ready' ? `${weights}, ${classes} classes, ${input_size} x ${input_size} pixels` : state;
+    const { name, weights, precision, classes, input_size, state, reason } = model;
+    const computed = precision === 'fp32' ? '' : `, ${precision}`;
+    const about =
+      state === 'ready' ? `${weights}, ${classes} classes, ${input_size} x ${input_size} pixels${computed}` : state;
     return `  ${name}: ${about}${reason === null ? '' : `: ${reason}`}\n`;
   });
   const command = models[0]?.state === 'ready' ? `\n  curl -F "image=@${picture}" ${url}/classify\n` : '';

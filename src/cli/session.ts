@@ -39,10 +39,17 @@ export async function withSession<T>(
     maxPending: concurrency,
   });
   const registry = new ModelRegistry({
-    startEngine: (spec, { signal }) => startEngine(spec, { engine: config.engine, signal }),
+    startEngine: (spec, { signal }) =>
+      startEngine(spec, {
+        engine: config.engine,
+        signal,
+        onFallback: (reason) => process.stderr.write(`vgg-serve: ${reason} Until then onnxruntime stands in.\n`),
+      }),
     limits: { maxBatchSize: config.maxBatchSize, maxWaitMs: 0, maxQueue: concurrency },
     threads: config.threads,
     prepack: config.prepack,
+    precision: config.precision,
+    isa: config.isa,
     cacheDir: config.cacheDir,
     fetchWeights: weightsFetcher(config, env),
   });

@@ -19,8 +19,18 @@ export interface EngineChildOptions {
 
 /** The process could not start, is gone, or had to be killed: another one may do better. */
 export class EngineDiedError extends Error {
-  override readonly name = 'EngineDiedError';
+  override readonly name: string = 'EngineDiedError';
 }
+
+/** The engine's library cannot be loaded on this machine, whatever the network. The message says what to do. */
+export class EngineLoadError extends EngineDiedError {
+  override readonly name = 'EngineLoadError';
+}
+
+const loadAdvice = {
+  native: 'Build it on this machine (npm run build), or take --engine onnxruntime.',
+  onnxruntime: 'Install the packages again on this machine (npm ci): there is a binary for each system and CPU.',
+} as const satisfies Record<EngineName, string>;
 
 /** The process lives, and has answered a run with a failure. */
 export class EngineFailureError extends Error {
@@ -33,8 +43,9 @@ interface Question {
   readonly timer: NodeJS.Timeout;
 }
 
-/** Room for `ready` and `failure`, whose length no spec tells. */
-const maxTextBytes = 64 * 1024;
+/** Room for `failure` and for `ready`, whose plan has up to a step for each layer. */
+const textBytes = 64 * 1024;
+const textBytesOfLayer = 1024;
 
 /** One engine process from its start to its end. It is asked one question at a time and never started again. */
 export class EngineChild {
@@ -51,7 +62,10 @@ export class EngineChild {
   #fault: string | undefined;
   #over = false;
 
-  /** Resolves when the network is loaded and warm. Throws EngineDiedError with the child's own reason if it gave one. */
+  /**
+   * Resolves when the network is loaded and warm. Throws EngineLoadError where the engine's library does not load, or
+   * takes the process with it; EngineDiedError with the child's own reason if it gave one.
+   */
   static async start(spec: EngineSpec, options: EngineChildOptions): Promise<EngineChild> {
     const { engine, startTimeoutMs, signal } = options;
     signal.throwIfAborted();
@@ -59,9 +73,10 @@ export class EngineChild {
     const onAbort = () => child.#kill('closed while it was starting');
     signal.addEventListener('abort', onAbort);
     try {
-      const answer = await child.#ask({ type: 'start', engine, spec }, startTimeoutMs);
+      await child.#load(engine, startTimeoutMs);
+      const answer = await child.#ask({ type: 'start', spec }, startTimeoutMs);
       if (answer.type === 'failure') throw new EngineDiedError(answer.message);
-      if (answer.type !== 'ready' || answer.info.engine !== engine)
+      if (answer.type !== 'ready' || answer.info.engine !== engine || answer.info.precision !== spec.precision)
         throw await child.#violated(`${answer.type} in answer to start`);
       child.#info = answer.info;
       return child;
@@ -84,7 +99,9 @@ export class EngineChild {
     this.#process = child;
     this.#pipe = child.stdio[3] as Duplex;
 
-    const reader = new MessageReader(maxTextBytes + spec.maxBatchSize * spec.classes * 4);
+    const reader = new MessageReader(
+      textBytes + spec.layers.length * textBytesOfLayer + spec.maxBatchSize * spec.classes * 4,
+    );
     this.#pipe.on('data', (chunk: Buffer) => this.#read(reader, chunk));
     this.#pipe.on('error', () => {}); // Writing to a child that has died; its end is reported below.
     for (const stream of [child.stdout, child.stderr]) createInterface(stream as Readable).on('line', options.log);
@@ -94,6 +111,16 @@ export class EngineChild {
       child.once('close', (code, signal) => resolve(signal ? `killed by ${signal}` : `exited with code ${code}`));
       child.once('error', (error) => resolve(error.message)); // It could not be started at all.
     }).then((reason) => this.#end(this.#fault ?? reason));
+  }
+
+  async #load(engine: EngineName, timeoutMs: number): Promise<void> {
+    const answer = await this.#ask({ type: 'load', engine }, timeoutMs).catch((error: Error) => {
+      if (this.#fault !== undefined) throw error; // This side ended it: that says nothing of the library.
+      const what = `The ${engine} engine cannot be loaded: its process ended (${error.message}).`;
+      throw new EngineLoadError(`${what} ${loadAdvice[engine]}`);
+    });
+    if (answer.type === 'failure') throw new EngineLoadError(answer.message);
+    if (answer.type !== 'loaded') throw await this.#violated(`${answer.type} in answer to load`);
   }
 
   get info(): EngineInfo {

@@ -10,10 +10,15 @@ import type { Engine, EngineName, EngineSpec } from './engine.js';
 import { encodeMessage, type Message, MessageReader } from './protocol.js';
 
 /** The engines, imported only when one is asked for: each brings a large library. */
-const engines: Record<EngineName, () => Promise<(spec: EngineSpec) => Promise<Engine>>> = {
-  native: async () => (await import('./native/session.js')).openNative,
+const engines: Record<EngineName, () => Promise<OpenEngine>> = {
+  native: async () => {
+    (await import('./native/addon.js')).loadAddon();
+    return (await import('./native/session.js')).openNative;
+  },
   onnxruntime: async () => (await import('./onnxruntime/session.js')).openSession,
 };
+
+type OpenEngine = (spec: EngineSpec) => Promise<Engine>;
 
 /** The server is trusted; this cap only keeps a slip from asking for all memory. */
 const maxBodyBytes = 2 ** 30;
@@ -25,6 +30,7 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal
 const pipe = 3;
 const chunk = new Uint8Array(1 << 20);
 const reader = new MessageReader(maxBodyBytes);
+let open: OpenEngine | undefined;
 let engine: Engine | undefined;
 
 try {
@@ -39,9 +45,15 @@ try {
 
 async function answer(message: Message): Promise<void> {
   switch (message.type) {
+    case 'load':
+      return reply(0, async () => {
+        open = await engines[message.engine]();
+        return { type: 'loaded' };
+      });
     case 'start':
       return reply(0, async () => {
-        engine = await (await engines[message.engine]())(message.spec);
+        if (!open) throw new Error('a start before the load');
+        engine = await open(message.spec);
         const startedAt = performance.now();
         await warmUp(engine, message.spec);
         return { type: 'ready', info: { ...engine.info, warmUpMs: performance.now() - startedAt } };

@@ -1,6 +1,16 @@
 import type { Layer } from '../network/layer.js';
 import type { TensorSource } from '../tensor.js';
 
+/**
+ * In which numbers a network is computed: `fp32` gives PyTorch's answer; `bf16` computes all of it in bfloat16,
+ * `bf16-classifier` the linear layers alone.
+ */
+export const precisions = ['fp32', 'bf16', 'bf16-classifier'] as const;
+export type Precision = (typeof precisions)[number];
+
+/** Instruction sets that can be forced; which of them compute in which precision is said in choose.ts. */
+export type IsaChoice = 'auto' | 'avx512' | 'avx2' | 'neon' | 'baseline' | 'amx' | 'avx512bf16';
+
 /** All that an engine needs to build its network. Plain data: it crosses into the child process as JSON. */
 export interface EngineSpec {
   readonly layers: readonly Layer[];
@@ -19,6 +29,10 @@ export interface EngineSpec {
    * about twice the memory. An engine that has no such choice ignores it.
    */
   readonly prepack: boolean;
+  /** An engine that cannot compute in it does not start: there is never another one in its place. */
+  readonly precision: Precision;
+  /** Forces the kernels of one instruction set, of an engine that has them for several. @default 'auto': the fastest */
+  readonly isa?: IsaChoice | undefined;
 }
 
 export type EngineName = 'native' | 'onnxruntime';
@@ -27,12 +41,25 @@ export interface EngineInfo {
   readonly engine: EngineName;
   readonly version: string;
   readonly device: 'cpu';
-  readonly precision: 'fp32';
+  readonly precision: Precision;
   readonly threads: number;
   /** The instruction set of its kernels, of an engine that has them for several. */
   readonly isa?: string;
+  /** What it does, step by step, of an engine that plans that itself. */
+  readonly plan?: readonly PlanStep[];
   /** How long the first runs took, once the network was read; of the process that was started first. */
   readonly warmUpMs?: number;
+}
+
+/** One step of a run; a layer that is missing among the steps was fused into the one before it, or does nothing. */
+export interface PlanStep {
+  /** By torch's name; null for what is no layer: normalisation. */
+  readonly layer: string | null;
+  readonly kind: string;
+  /** Of Winograd's filtering F(tile x tile). */
+  readonly tile?: number;
+  /** Shapes, what was fused, and whatever else the engine tells. */
+  readonly [fact: string]: unknown;
 }
 
 export interface EngineResult {

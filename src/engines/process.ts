@@ -1,15 +1,17 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { ServiceError } from '../errors.js';
-import { EngineChild, EngineDiedError } from './child-handle.js';
-import { chooseEngine, type EngineChoice } from './choose.js';
+import { EngineChild, EngineDiedError, EngineLoadError } from './child-handle.js';
+import { chooseEngine, type EngineChoice, mayFallBack } from './choose.js';
 import type { Engine, EngineInfo, EngineName, EngineResult, EngineSpec } from './engine.js';
 import { isAddonBuilt } from './native/addon.js';
 
 export interface EngineProcessOptions {
   /** @default 'auto' */
   readonly engine?: EngineChoice;
-  /** Called before the first process is started. */
+  /** Called before the first process is started, and again when another engine stands in for one that does not load. */
   readonly onChosen?: (engine: EngineName, reason: string) => void;
+  /** Called when the chosen engine cannot be loaded and onnxruntime stands in for it; the reason says what to do. */
+  readonly onFallback?: (reason: string) => void;
   /**
    * For loading and warming up. A network of 0.6 GB takes seconds from a warm disk, minutes from a cold network one.
    * @default 600_000
@@ -35,16 +37,26 @@ const longestBackoffMs = 5_000;
  * Starts a network in a process of its own and warms it up. If the process dies, hangs or breaks the protocol, another
  * one is started; the batch that was in it is run once more.
  * @throws EngineChoiceError for an engine that is not built or does not run the network
- * @throws Error with the reason of the process when it cannot start: a file that is missing, a network that is refused,
- *   a start that was aborted
+ * @throws Error with the reason of the process when it cannot start: a library or file that is missing, a network that is
+ *   refused, a start that was aborted
  */
 export async function startEngine(spec: EngineSpec, given: EngineProcessOptions = {}): Promise<EngineProcess> {
-  const { engine, reason } = chooseEngine(given.engine ?? 'auto', isAddonBuilt(), spec.layers);
-  given.onChosen?.(engine, reason);
-  const options: ChosenOptions = { ...given, engine };
+  const asked = given.engine ?? 'auto';
   const closing = new AbortController();
-  const { signal = closing.signal } = options;
-  return new EngineProcess(spec, options, closing, await startChild(spec, options, signal));
+  const { signal = closing.signal } = given;
+  const start = async (engine: EngineName, reason: string) => {
+    given.onChosen?.(engine, reason);
+    const options: ChosenOptions = { ...given, engine };
+    return new EngineProcess(spec, options, closing, await startChild(spec, options, signal));
+  };
+  const { engine, reason } = chooseEngine(asked, isAddonBuilt(), spec);
+  try {
+    return await start(engine, reason);
+  } catch (error) {
+    if (!(error instanceof EngineLoadError) || !mayFallBack(asked, engine, spec)) throw error;
+    given.onFallback?.(error.message);
+    return await start('onnxruntime', 'the native engine cannot be loaded');
+  }
 }
 
 /** A process that is started again is of the engine of the first. */

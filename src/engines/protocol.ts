@@ -1,26 +1,31 @@
 /**
- * What the server and an engine's process say to each other over one pipe. The server asks (start, run, close), the
- * child answers (ready, result, failure); nothing is said unasked, and there is one question at a time.
+ * What the server and an engine's process say to each other over one pipe. The server asks (load, start, run, close), the
+ * child answers (loaded, ready, result, failure); nothing is said unasked, and there is one question at a time.
  *
  * A frame is an 8-byte header and a body. Integers are little-endian; floats are the machine's own, since both ends
  * are on it.
  *
  *     header    u32 bytes in the body, u32 index into `frameTypes`
- *     start     JSON {engine, spec}
+ *     load      JSON {engine}
+ *     loaded    empty
+ *     start     JSON {spec}
  *     ready     JSON EngineInfo
  *     run       u32 id, u32 n, u8 pixels [n, size, size, 3]
  *     result    u32 id, u32 zero, f64 computeMs, f32 logits [n, classes]
- *     failure   u32 id (0 answers start), UTF-8 message
+ *     failure   u32 id (0 answers load and start), UTF-8 message
  *     close     empty
  */
 import type { Writable } from 'node:stream';
 import type { EngineInfo, EngineName, EngineSpec } from './engine.js';
 
-const frameTypes = ['start', 'ready', 'run', 'result', 'failure', 'close'] as const;
+const frameTypes = ['start', 'ready', 'run', 'result', 'failure', 'close', 'load', 'loaded'] as const;
 type FrameType = (typeof frameTypes)[number];
 
 export type Message =
-  | { readonly type: 'start'; readonly engine: EngineName; readonly spec: EngineSpec }
+  /** Asked first: an engine whose library cannot be loaded here is then told from a network that it cannot start. */
+  | { readonly type: 'load'; readonly engine: EngineName }
+  | { readonly type: 'loaded' }
+  | { readonly type: 'start'; readonly spec: EngineSpec }
   | { readonly type: 'ready'; readonly info: EngineInfo }
   | { readonly type: 'run'; readonly id: number; readonly n: number; readonly pixels: Uint8Array }
   | { readonly type: 'result'; readonly id: number; readonly computeMs: number; readonly logits: Float32Array }
@@ -55,8 +60,10 @@ export function encodeMessage(message: Message): Uint8Array[] {
 
 function encodeBody(message: Message): Uint8Array[] {
   switch (message.type) {
+    case 'load':
+      return [Buffer.from(JSON.stringify({ engine: message.engine }))];
     case 'start':
-      return [Buffer.from(JSON.stringify({ engine: message.engine, spec: message.spec }))];
+      return [Buffer.from(JSON.stringify({ spec: message.spec }))];
     case 'ready':
       return [Buffer.from(JSON.stringify(message.info))];
     case 'run': {
@@ -77,6 +84,7 @@ function encodeBody(message: Message): Uint8Array[] {
       head.writeUInt32LE(message.id);
       return [head, Buffer.from(message.message, 'utf8')];
     }
+    case 'loaded':
     case 'close':
       return [];
     default:
@@ -151,10 +159,10 @@ function decode(type: FrameType, body: Uint8Array<ArrayBuffer>): Message {
     if (body.byteLength < bytes) throw new ProtocolError(`a ${type} frame of ${body.byteLength} bytes`);
   };
   switch (type) {
-    case 'start': {
-      const { engine, spec } = parseJson(type, view) as { engine: EngineName; spec: EngineSpec };
-      return { type, engine, spec };
-    }
+    case 'load':
+      return { type, engine: (parseJson(type, view) as { engine: EngineName }).engine };
+    case 'start':
+      return { type, spec: (parseJson(type, view) as { spec: EngineSpec }).spec };
     case 'ready':
       return { type, info: parseJson(type, view) as EngineInfo };
     case 'run':
@@ -170,6 +178,7 @@ function decode(type: FrameType, body: Uint8Array<ArrayBuffer>): Message {
     case 'failure':
       need(failureHeadBytes);
       return { type, id: view.readUInt32LE(), message: view.toString('utf8', failureHeadBytes) };
+    case 'loaded':
     case 'close':
       return { type };
     default:

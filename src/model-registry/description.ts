@@ -1,8 +1,9 @@
 import { dirname, sep } from 'node:path';
-import type { EngineInfo } from '../engines/engine.js';
+import type { EngineInfo, PlanStep, Precision } from '../engines/engine.js';
 import type { Layer } from '../network/layer.js';
 import { layerMultiplyAdds, multiplyAdds, outputShapes } from '../network/shapes.js';
 import { parameterCount } from '../network/state-dict.js';
+import type { Agreement } from './agreement.js';
 import { type Network, printArchitecture } from './architecture.js';
 import type { Manifest, Transforms } from './manifest.js';
 import type { Model } from './model.js';
@@ -25,6 +26,7 @@ export type ModelStatus =
 interface Described {
   readonly manifest: Manifest;
   readonly network: Network;
+  readonly precision: Precision;
   readonly status: ModelStatus;
 }
 
@@ -49,8 +51,13 @@ export interface ModelSummary {
   readonly engine: EngineInfo['engine'] | null;
   readonly engine_version: string | null;
   readonly device: EngineInfo['device'] | null;
-  readonly precision: EngineInfo['precision'] | null;
+  /** Known before it is loaded: it is kept or refused. */
+  readonly precision: Precision;
+  /** The instruction set of the native engine's kernels. */
+  readonly isa: string | null;
   readonly threads: number | null;
+  /** With fp32, on sample pictures; null for fp32 itself, and where it was not measured. */
+  readonly agreement: Agreement | null;
   /** Whether the weights are initial values: what it answers means nothing. */
   readonly untrained: boolean;
   /** Without its folder, which is no business of clients. Null for weights that were made here. */
@@ -74,6 +81,8 @@ export interface ModelDescription extends ModelSummary {
   /** Of one picture. */
   readonly multiply_adds: number;
   readonly layers: readonly LayerDescription[];
+  /** The steps of a run, of an engine that plans them itself. */
+  readonly plan: readonly PlanStep[] | null;
   /** What PyTorch prints for the network. */
   readonly printed: string;
 }
@@ -88,7 +97,7 @@ export interface LayerDescription {
   readonly multiply_adds: number;
 }
 
-export function summarizeModel({ manifest, network, status }: Described): ModelSummary {
+export function summarizeModel({ manifest, network, precision, status }: Described): ModelSummary {
   const { meta, source } = manifest;
   const model = status.state === 'ready' ? status.model : undefined;
   return {
@@ -106,8 +115,10 @@ export function summarizeModel({ manifest, network, status }: Described): ModelS
     engine: model?.info.engine ?? null,
     engine_version: model?.info.version ?? null,
     device: model?.info.device ?? null,
-    precision: model?.info.precision ?? null,
+    precision,
+    isa: model?.info.isa ?? null,
     threads: model?.info.threads ?? null,
+    agreement: model?.agreement ?? null,
     untrained: source.kind === 'untrained',
     file: sourceFileName(source),
     sha256: model?.sha256 ?? (source.kind === 'file' ? source.sha256 : undefined) ?? null,
@@ -121,7 +132,7 @@ function summarizeProgress({ step, receivedBytes, totalBytes }: LoadProgress): P
 }
 
 export function describeModel(described: Described): ModelDescription {
-  const { manifest, network } = described;
+  const { manifest, network, status } = described;
   const inputSize = manifest.transforms.crop;
   return {
     ...summarizeModel(described),
@@ -134,6 +145,7 @@ export function describeModel(described: Described): ModelDescription {
       parameters: parameterCount({ layers: [layer] }),
       multiply_adds: layerMultiplyAdds(layer, shape),
     })),
+    plan: (status.state === 'ready' ? status.model.info.plan : undefined) ?? null,
     printed: printArchitecture(manifest.network),
   };
 }

@@ -1,5 +1,5 @@
 import type { BatchLimits } from '../batching/batcher.js';
-import type { Engine, EngineSpec } from '../engines/engine.js';
+import type { Engine, EngineSpec, IsaChoice, Precision } from '../engines/engine.js';
 import { stateDict } from '../network/state-dict.js';
 import { hashPrefix } from '../weights/catalogue.js';
 import { type Checkpoint, readCheckpoint } from '../weights/checkpoint.js';
@@ -7,22 +7,39 @@ import { asFloat32 } from '../weights/convert.js';
 import { sha256OfFile } from '../weights/hash.js';
 import { matchStateDict } from '../weights/match.js';
 import { holdsNaN } from '../weights/not-a-number.js';
+import { type Agreement, agreementOf, logitsOf, type Reference } from './agreement.js';
 import { buildArchitecture } from './architecture.js';
 import { type FetchWeights, type LoadCall, locateWeights } from './locate.js';
 import type { Manifest } from './manifest.js';
 import { Model } from './model.js';
 import type { LoadTimes, RegistryObserver } from './observer.js';
+import type { Samples } from './samples.js';
 import type { WeightsSource } from './source.js';
+
+type StartEngine = (spec: EngineSpec, load: { model: string; signal: AbortSignal }) => Promise<Engine>;
+
+/** What it takes to compare a model of another precision with fp32. */
+export interface CompareDeps {
+  readonly samples: (manifest: Manifest, signal: AbortSignal) => Promise<Samples>;
+  /** The same network in fp32 (`referenceSpec`) on an engine of the kind that `spec` will run on. */
+  readonly startReference: StartEngine;
+}
 
 /** What it takes to load a model. */
 export interface LoadDeps {
   /** `signal` ends a start that is under way. */
-  readonly startEngine: (spec: EngineSpec, load: { model: string; signal: AbortSignal }) => Promise<Engine>;
+  readonly startEngine: StartEngine;
+  /** @default none: other precisions are not compared with fp32 */
+  readonly compare?: CompareDeps | undefined;
   readonly limits: BatchLimits;
   /** Of each engine. */
   readonly threads: number;
   /** See EngineSpec. @default false */
   readonly prepack?: boolean;
+  /** Of the models whose manifest says none. @default 'fp32' */
+  readonly precision?: Precision;
+  /** See EngineSpec. @default 'auto' */
+  readonly isa?: IsaChoice;
   /** For weights that must be converted to float32 before an engine can read them. */
   readonly cacheDir: string;
   /** @default none: weights come from files that are here already */
@@ -31,7 +48,8 @@ export interface LoadDeps {
 }
 
 /**
- * Opens the weights, starts an engine on them, and hashes the file meanwhile; the model is ready when both are done.
+ * Opens the weights, starts an engine on them, and hashes the file meanwhile; the model is ready when both are done, and
+ * when a precision other than fp32 has been compared with it.
  * @throws CheckpointError; what `fetchWeights` and `startEngine` throw; Error when the sha256 of the file is not the one
  *   that the manifest, or the name of a catalogue file, says, or when the classifier is NaN
  */
@@ -39,7 +57,7 @@ export async function loadModel(
   manifest: Manifest,
   deps: LoadDeps,
   call: LoadCall,
-): Promise<{ model: Model; times: LoadTimes }> {
+): Promise<{ model: Model; times: LoadTimes; agreement: Agreement | Error | undefined }> {
   const { transforms } = manifest;
   const { limits, threads, prepack = false, cacheDir, observer } = deps;
   const { signal, report } = call;
@@ -55,7 +73,6 @@ export async function loadModel(
   const indexedAt = performance.now();
   const tensors = await asFloat32(checkpoint, entries, cacheDir, signal);
   const convertedAt = performance.now();
-  report({ step: 'starting' });
   const spec: EngineSpec = {
     layers: network.layers,
     inputSize: transforms.crop,
@@ -66,13 +83,15 @@ export async function loadModel(
     maxBatchSize: limits.maxBatchSize,
     threads,
     prepack,
+    precision: precisionOf(manifest, deps),
+    isa: deps.isa ?? 'auto',
   };
   const [starting, hashing] = await Promise.allSettled([
-    timed(deps.startEngine(spec, { model: manifest.name, signal })),
+    startCompared(spec, manifest, deps, call),
     timed(checkedSha256(path, manifest.source, signal)),
   ]);
   if (starting.status === 'rejected') throw starting.reason;
-  const engine = starting.value.result;
+  const { engine, agreement, engineStart, agreementMs } = starting.value;
   if (hashing.status === 'rejected') {
     await engine.close();
     throw hashing.reason;
@@ -81,16 +100,68 @@ export async function loadModel(
     locate: locatedAt - startedAt,
     index: indexedAt - locatedAt,
     convert: convertedAt - indexedAt,
-    engineStart: starting.value.ms,
+    agreement: agreementMs,
+    engineStart,
     warmUp: engine.info.warmUpMs,
     hash: hashing.value.ms,
     total: performance.now() - startedAt,
   };
-  const model = new Model({ manifest, network, sha256: hashing.value.result, engine }, limits, observer);
-  return { model, times };
+  const sha256 = hashing.value.result;
+  const measured = agreement instanceof Error ? undefined : agreement;
+  const model = new Model({ manifest, network, sha256, engine, agreement: measured }, limits, observer);
+  return { model, times, agreement };
 }
 
-async function timed<T>(work: Promise<T>): Promise<{ result: T; ms: number }> {
+/**
+ * Starts the engine. In another precision than fp32 the sample pictures are run in fp32 first, by an engine that has ended
+ * when this one starts: the memory of both is never taken at once, and no request is kept waiting by the comparison.
+ */
+async function startCompared(spec: EngineSpec, manifest: Manifest, { startEngine, compare }: LoadDeps, call: LoadCall) {
+  const { signal, report } = call;
+  const isCompared = spec.precision !== 'fp32' && compare !== undefined;
+  const { result: reference, ms: referenceMs } = await timed(
+    isCompared ? askReference(spec, manifest, compare, call) : undefined,
+  );
+  report({ step: 'starting' });
+  const { result: engine, ms: engineStart } = await timed(startEngine(spec, { model: manifest.name, signal }));
+  if (reference === undefined || reference instanceof Error) return { engine, agreement: reference, engineStart };
+  try {
+    const { result: logits, ms } = await timed(logitsOf(engine, spec, reference.samples.pictures, signal));
+    return { engine, agreement: agreementOf(reference, logits), engineStart, agreementMs: referenceMs + ms };
+  } catch (error) {
+    await engine.close();
+    throw error;
+  }
+}
+
+/** Why it failed, if it did: that is no reason not to serve. Rejects when the load is given up. */
+async function askReference(
+  spec: EngineSpec,
+  manifest: Manifest,
+  { samples: read, startReference }: CompareDeps,
+  { signal, report }: LoadCall,
+): Promise<Reference | Error> {
+  report({ step: 'comparing' });
+  try {
+    const samples = await read(manifest, signal);
+    const engine = await startReference(spec, { model: manifest.name, signal });
+    try {
+      return { samples, logits: await logitsOf(engine, spec, samples.pictures, signal) };
+    } finally {
+      await engine.close();
+    }
+  } catch (error) {
+    signal.throwIfAborted();
+    return error as Error;
+  }
+}
+
+/** In which a model is computed. */
+export function precisionOf(manifest: Manifest, { precision = 'fp32' }: Pick<LoadDeps, 'precision'>): Precision {
+  return manifest.precision ?? precision;
+}
+
+async function timed<T>(work: Promise<T> | T): Promise<{ result: T; ms: number }> {
   const startedAt = performance.now();
   return { result: await work, ms: performance.now() - startedAt };
 }

@@ -1,5 +1,6 @@
 import { readFile, stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
+import { type Precision, precisions } from '../engines/engine.js';
 import { outputShapes } from '../network/shapes.js';
 import { parameterCount } from '../network/state-dict.js';
 import { parseCfg } from '../vgg/configs.js';
@@ -46,6 +47,8 @@ export interface Manifest {
   /** One for each class, in the order of the logits. Names may repeat. */
   readonly categories: readonly string[];
   readonly meta: ModelMeta;
+  /** @default what the service is told to take */
+  readonly precision?: Precision | undefined;
 }
 
 /** For a file that was taken for a manifest; a real one with 1,000 classes has 20 kB. */
@@ -69,7 +72,7 @@ export async function readManifest(path: string): Promise<Manifest> {
  */
 export async function parseManifest(file: string, json: unknown): Promise<Manifest> {
   const root = new JsonField(file, json);
-  const fields = root.object(['name', 'weights', 'network', 'transforms', 'categories'], ['meta']);
+  const fields = root.object(['name', 'weights', 'network', 'transforms', 'categories'], ['meta', 'precision']);
   const weights = fields.weights.object(['name', 'file'], ['sha256']);
   const { builder, architecture } = readNetwork(fields.network);
   const network = fields.network.check(': ', () => buildArchitecture(architecture));
@@ -88,6 +91,7 @@ export async function parseManifest(file: string, json: unknown): Promise<Manife
     transforms,
     categories: await readCategories(fields.categories, dirname(file), network.classes),
     meta: fields.meta ? readMeta(fields.meta, parameterCount(network)) : {},
+    precision: fields.precision?.oneOf(precisions),
   };
 }
 

@@ -1,5 +1,6 @@
 import { Batcher, type BatchLimits, type SubmitOptions } from '../batching/batcher.js';
 import type { Engine, EngineInfo } from '../engines/engine.js';
+import type { Agreement } from './agreement.js';
 import type { Network } from './architecture.js';
 import type { Manifest } from './manifest.js';
 import type { RegistryObserver } from './observer.js';
@@ -23,6 +24,8 @@ export class Model {
   readonly network: Network;
   /** Of the file with the weights, as it was when it was loaded. */
   readonly sha256: string;
+  /** With fp32, where it is computed in another precision and both were compared. */
+  readonly agreement: Agreement | undefined;
   readonly #engine: Engine;
   readonly #observer: RegistryObserver | undefined;
   readonly #batcher: Batcher<Uint8Array, EngineOutput>;
@@ -30,7 +33,13 @@ export class Model {
   readonly #batchPixels: Uint8Array;
 
   constructor(
-    loaded: { manifest: Manifest; network: Network; sha256: string; engine: Engine },
+    loaded: {
+      manifest: Manifest;
+      network: Network;
+      sha256: string;
+      engine: Engine;
+      agreement?: Agreement | undefined;
+    },
     limits: BatchLimits,
     observer?: RegistryObserver,
   ) {
@@ -38,6 +47,7 @@ export class Model {
     this.manifest = loaded.manifest;
     this.network = loaded.network;
     this.sha256 = loaded.sha256;
+    this.agreement = loaded.agreement;
     this.#engine = loaded.engine;
     this.#observer = observer;
     this.#batchPixels = new Uint8Array(limits.maxBatchSize * transforms.crop ** 2 * 3);

@@ -1,12 +1,16 @@
 import type { LeaveReason } from '../batching/policy.js';
 import type { EngineInfo } from '../engines/engine.js';
+import type { Agreement } from './agreement.js';
 
 /** `unloaded`: known, but not in memory. `failed` keeps its reason and may be loaded again. */
 export type ModelState = 'unloaded' | 'loading' | 'ready' | 'failed';
 
-/** What a load is at: getting the file, reading what is in it, or starting the engine on it. */
+/**
+ * What a load is at: getting the file, reading what is in it, running sample pictures in fp32 to compare another precision
+ * with it, or starting the engine.
+ */
 export interface LoadProgress {
-  readonly step: 'fetching' | 'checking' | 'starting';
+  readonly step: 'fetching' | 'checking' | 'comparing' | 'starting';
   /** While fetching: what is on this machine already, and the size of the whole file if it is known. */
   readonly receivedBytes?: number | undefined;
   readonly totalBytes?: number | undefined;
@@ -24,6 +28,8 @@ export interface LoadTimes {
   readonly engineStart: number;
   /** The part of it that was the first runs, if the engine tells. */
   readonly warmUp: number | undefined;
+  /** Comparing another precision with fp32, the engine for that included. */
+  readonly agreement?: number | undefined;
   readonly hash: number;
   readonly total: number;
 }
@@ -34,8 +40,11 @@ export interface RegistryObserver {
   stateChanged(model: string, state: ModelState, error?: unknown): void;
   /** While the model is `loading`: at each new step, and whenever more bytes have come in. */
   loadProgress(model: string, progress: LoadProgress): void;
-  /** Once for each load, just before the state becomes `ready`. */
-  loaded(model: string, info: EngineInfo, times: LoadTimes): void;
+  /**
+   * Once for each load, just before the state becomes `ready`.
+   * @param agreement of another precision with fp32, or why that could not be measured; undefined where it was not to be
+   */
+  loaded(model: string, info: EngineInfo, times: LoadTimes, agreement?: Agreement | Error): void;
   /** Pictures that wait; those in the engine are not counted. */
   queueDepth(model: string, pictures: number): void;
   /** Once for each picture that goes to the engine. */

@@ -1,3 +1,4 @@
+import type { Precision } from '../engines/engine.js';
 import { ServiceError } from '../errors.js';
 import { show } from '../network/sizes.js';
 import { buildArchitecture, type Network } from './architecture.js';
@@ -9,15 +10,17 @@ import {
   summarizeModel,
   withoutFolder,
 } from './description.js';
-import { type LoadDeps, loadModel } from './load.js';
+import { type LoadDeps, loadModel, precisionOf } from './load.js';
 import type { Manifest } from './manifest.js';
 import type { Model } from './model.js';
 import type { LoadProgress } from './observer.js';
+import { splitPrecision } from './spelling.js';
 
 /** One model that is known by name. */
 interface Slot {
   readonly manifest: Manifest;
   readonly network: Network;
+  readonly precision: Precision;
   status: ModelStatus;
   /** Settles when nothing is left in memory of what the last unload took away. */
   closing: Promise<void>;
@@ -47,7 +50,13 @@ export class ModelRegistry {
       );
     }
     const status = { state: 'unloaded', onRequest: false } as const;
-    const slot: Slot = { manifest, network: buildArchitecture(manifest.network), status, closing: Promise.resolve() };
+    const slot: Slot = {
+      manifest,
+      network: buildArchitecture(manifest.network),
+      precision: precisionOf(manifest, this.#deps),
+      status,
+      closing: Promise.resolve(),
+    };
     this.#slots.set(name, slot);
     this.#setStatus(slot, status);
   }
@@ -150,11 +159,18 @@ export class ModelRegistry {
 
   #slot(name: string | undefined): Slot {
     const [first] = this.#slots.values();
-    const slot = name === undefined ? first : this.#slots.get(name);
+    const slot = name === undefined ? first : (this.#slots.get(name) ?? this.#slotWithPrecision(name));
     if (slot) return slot;
     const known = [...this.#slots.keys()].join(', ') || 'none';
     const seen = name === undefined ? 'There is no model.' : `There is no model ${show(name)}.`;
     throw new ServiceError('unknown_model', `${seen} The models are: ${known}.`);
+  }
+
+  /** A client may insist on a precision: `vgg16@bf16` is also the model called vgg16, if that is computed in bf16. */
+  #slotWithPrecision(name: string): Slot | undefined {
+    const { model, precision } = splitPrecision(name);
+    const slot = this.#slots.get(model);
+    return slot?.precision === precision ? slot : undefined;
   }
 
   /** @param abort of this load; once it has fired, the slot's status belongs to someone else */
@@ -164,12 +180,12 @@ export class ModelRegistry {
     await slot.closing.catch(() => undefined);
     try {
       const report = (progress: LoadProgress) => this.#setProgress(slot, abort, progress);
-      const { model, times } = await loadModel(slot.manifest, this.#deps, { signal, report });
+      const { model, times, agreement } = await loadModel(slot.manifest, this.#deps, { signal, report });
       if (signal.aborted) {
         await model.close();
         throw signal.reason;
       }
-      this.#deps.observer?.loaded(model.name, model.info, times);
+      this.#deps.observer?.loaded(model.name, model.info, times, agreement);
       this.#setStatus(slot, { state: 'ready', model });
       return model;
     } catch (error) {

@@ -1,3 +1,4 @@
+import { type Precision, precisions } from '../engines/engine.js';
 import { nearest } from '../nearest.js';
 import {
   type CatalogueBuilder,
@@ -39,6 +40,28 @@ export function parseSpelling(value: string): Spelling | undefined {
   return rest === 'none' ? { kind: 'untrained', builder } : pretrained(builder, rest);
 }
 
+/**
+ * Takes the precision off the end: `vgg16@bf16`, `vgg16=own.pth@bf16`, `own/manifest.json@fp32`. Only what stands behind
+ * the last @ counts, and only if it is a precision, so that a path may hold an @; one that ends as if by a precision
+ * (`own@bf16`) is given with one behind it (`own@bf16@fp32`).
+ */
+export function splitPrecision(value: string): { readonly model: string; readonly precision: Precision | undefined } {
+  const at = value.lastIndexOf('@');
+  const precision = at < 0 ? undefined : precisions.find((name) => name === value.slice(at + 1));
+  return { model: precision === undefined ? value : value.slice(0, at), precision };
+}
+
+/** The error for a text in which what stands behind the last @ should have been a precision. */
+export function unknownPrecision(value: string): UnknownModelError {
+  const at = value.lastIndexOf('@');
+  const [model, seen] = [value.slice(0, at), value.slice(at + 1)];
+  const near = likely(seen, precisions);
+  const allowed = precisions.map((precision) => `${model}@${precision}`).join(', ');
+  return new UnknownModelError(
+    `there is no precision "${seen}"${hint(near && `${model}@${near}`)}: give ${allowed}, or ${model} alone`,
+  );
+}
+
 function pretrained(builder: CatalogueBuilder, weights: string): Spelling {
   const { enumName } = defaultEntry(builder);
   const name = weights.replaceAll(`${enumName}.`, '');
@@ -59,7 +82,8 @@ export function unknownModel(value: string, embedded: readonly string[]): Unknow
   return new UnknownModelError(
     `there is no model "${value}"${hint(near)}: give an embedded model (${embedded.join(', ')}), ` +
       `one of torchvision's (${catalogueBuilders.join(', ')}; which weights may follow, as in vgg16:IMAGENET1K_V1, ` +
-      'vgg16:none or vgg16=FILE), or the path of a manifest or of a folder that holds a manifest.json',
+      'vgg16:none or vgg16=FILE), or the path of a manifest or of a folder that holds a manifest.json; @ and a ' +
+      `precision (${precisions.join(', ')}) may stand behind each`,
   );
 }
 

@@ -6,14 +6,13 @@ export function modelRoutes({ registry }: RouteDeps): Route[] {
     {
       method: 'GET',
       url: '/models',
-      summary: 'The models: state, size, accuracy, transforms, engine.',
+      summary: 'The models: state, size, accuracy, transforms, engine, precision.',
       handler: () => ({ models: registry.list() }),
     },
     {
       method: 'GET',
       url: '/models/:name',
-      summary:
-        'One model, also with its categories, its layers with their shapes, and the network as PyTorch prints it.',
+      summary: "One model, also with categories, layers with their shapes, the engine's plan, and what PyTorch prints.",
       handler: ({ params }) => registry.describe((params as { name: string }).name),
     },
   ];

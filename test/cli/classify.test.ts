@@ -74,7 +74,7 @@ test('vgg-serve classify', async (t) => {
   await t.test('--json: one object in the shape of the HTTP answer', async () => {
     const { code, stdout } = await run(['classify', '--json', '--model', model, '--top-k', '20', a, missing]);
     const { results, ...rest } = JSON.parse(stdout);
-    assert.deepEqual(rest, { model: 'small', weights: 'SMALL_A' });
+    assert.deepEqual(rest, { model: 'small', weights: 'SMALL_A', precision: 'fp32' });
     assert.deepEqual(results[1], {
       file: missing,
       error: { code: 'unreadable_file', detail: 'no such file or directory' },

@@ -12,17 +12,25 @@ const cliPath = fileURLToPath(new URL('../../src/cli.js', import.meta.url));
 
 export const fixturesDir = fileURLToPath(new URL('../../../test/fixtures/', import.meta.url));
 
-/** The command as a child process, not on a terminal, with none of this machine's settings for it. */
-export function start(args: readonly string[], env: NodeJS.ProcessEnv = {}, input = ''): ChildProcess {
+/**
+ * The command as a child process, not on a terminal, with none of this machine's settings for it.
+ * @param cli another copy of it
+ */
+export function start(
+  args: readonly string[],
+  env: NodeJS.ProcessEnv = {},
+  input = '',
+  cli: string = cliPath,
+): ChildProcess {
   const kept = { PATH: process.env.PATH, HOME: process.env.HOME };
-  const child = spawn(process.execPath, [cliPath, ...args], { env: { ...kept, ...env }, stdio: 'pipe' });
+  const child = spawn(process.execPath, [cli, ...args], { env: { ...kept, ...env }, stdio: 'pipe' });
   child.stdin.on('error', () => {}).end(input);
   return child;
 }
 
 /** @param input what stdin has */
-export async function run(args: readonly string[], env?: NodeJS.ProcessEnv, input?: string) {
-  const child = start(args, env, input);
+export async function run(args: readonly string[], env?: NodeJS.ProcessEnv, input?: string, cli?: string) {
+  const child = start(args, env, input, cli);
   const [stdout, stderr, [code]] = await Promise.all([
     text(child.stdout as NonNullable<typeof child.stdout>),
     text(child.stderr as NonNullable<typeof child.stderr>),

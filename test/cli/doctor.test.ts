@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { checkFolder, checkNode } from '../../src/cli/doctor-machine.js';
+import { isAddonBuilt } from '../../src/engines/native/addon.js';
 import { preloaded, run, temporaryDir, writeTree } from './command.js';
 
 test('vgg-serve doctor', async (t) => {
@@ -22,6 +23,19 @@ test('vgg-serve doctor', async (t) => {
     );
     assert.match(lines[8] ?? '', /fashion-vgg finds the Ankle boot in its sample picture, 91\.9%, in \d+\.\d ms$/);
     assert.deepEqual({ code, stderr }, { code: 0, stderr: '' });
+  });
+
+  await t.test('what the native engine can do here, or why it is not there', { skip: !isAddonBuilt() }, async () => {
+    const { stdout } = await run(['doctor'], env);
+    assert.match(stdout, /^ok +engine +native, CPU: fp32\b.*; .*\bbf16\b.*; .*\bbf16-classifier\b.*; onnxruntime \d/m);
+  });
+
+  await t.test('a precision that does not run, and one that there is not: why, and 1', async () => {
+    const models = ['resnet50@bf16', 'vgg16@bf-16'];
+    const { code, stdout } = await run(['doctor', ...models.flatMap((model) => ['--model', model])], env);
+    assert.match(stdout, /^failed +model +resnet50@bf16: precision bf16 does not run here: .*conv1 is a 7 x 7 .*$/m);
+    assert.match(stdout, /^failed +model +vgg16@bf-16: there is no precision "bf-16" \(did you mean vgg16@bf16\?\): /m);
+    assert.equal(code, 1);
   });
 
   await t.test(

@@ -46,6 +46,7 @@ test('vgg-serve eval', async (t) => {
     assert.deepEqual(JSON.parse(stdout), {
       model: 'small',
       weights: 'SMALL_A',
+      precision: 'fp32',
       pictures: 1,
       refused: 1,
       top1: 1,

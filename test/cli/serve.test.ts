@@ -67,6 +67,7 @@ test('vgg-serve serve with an admin token that cannot be one: ends with 2 and do
 const ready = {
   name: 'small',
   weights: 'SMALL_A',
+  precision: 'fp32',
   state: 'ready',
   reason: null,
   classes: 10,
@@ -84,6 +85,11 @@ test('greeting with a model that is ready: the address, the model, and a command
     '',
     '',
   ]);
+});
+
+test('greeting with a model of another precision: which', () => {
+  const text = greeting('http://127.0.0.1:8080', [{ ...ready, name: 'small@bf16', precision: 'bf16' }], 'bag.png');
+  assert.match(text, /\n {2}small@bf16: SMALL_A, 10 classes, 224 x 224 pixels, bf16\n/);
 });
 
 test('greeting with a model that failed: its reason, and no command', () => {

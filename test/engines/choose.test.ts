@@ -1,19 +1,21 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { chooseEngine, refuseMissing } from '../../src/engines/choose.js';
+import { chooseEngine, mayFallBack, refuseMissing } from '../../src/engines/choose.js';
+import type { Precision } from '../../src/engines/engine.js';
 import type { Layer } from '../../src/network/layer.js';
 import { resnets } from '../../src/resnet/configs.js';
 import { buildResNet } from '../../src/resnet/network.js';
 import { builderOptions, buildNetwork } from '../../src/vgg/network.js';
 
-const vgg = buildNetwork(builderOptions('vgg16_bn')).layers;
-const resnet = buildResNet({ ...resnets.resnet50, classes: 3 }).layers;
+const inFp32 = (layers: readonly Layer[]) => ({ layers, precision: 'fp32' }) as const;
+const vgg = inFp32(buildNetwork(builderOptions('vgg16_bn')).layers);
+const resnet = inFp32(buildResNet({ ...resnets.resnet50, classes: 3 }).layers);
 
 describe('chooseEngine()', () => {
   test('auto takes native for a VGG, every kind of its layers', () => {
     for (const cfg of [['LRN', 8, 'M', 'conv1-8'], [8]] as const) {
       const { layers } = buildNetwork({ cfg, batchNorm: true, pool: [1, 1], hidden: 4, classes: 3 });
-      assert.equal(chooseEngine('auto', true, layers).engine, 'native');
+      assert.equal(chooseEngine('auto', true, inFp32(layers)).engine, 'native');
     }
     assert.deepEqual(chooseEngine('auto', true, vgg), {
       engine: 'native',
@@ -50,6 +52,60 @@ describe('chooseEngine()', () => {
     });
   });
 
+  for (const precision of ['bf16', 'bf16-classifier'] as const satisfies Precision[]) {
+    test(`${precision} is native's alone: an error with the reason wherever that would not be taken`, () => {
+      const wanted = { ...vgg, precision };
+      assert.equal(chooseEngine('auto', true, wanted).engine, 'native');
+      assert.equal(chooseEngine('native', true, wanted).engine, 'native');
+      for (const [asked, isBuilt, layers, reason] of [
+        ['onnxruntime', true, vgg.layers, /: it was asked for\./],
+        ['auto', false, vgg.layers, /not built: "npm run build" .*g\+\+\)\./],
+        ['auto', true, resnet.layers, /does not run this network: conv1 is a 7 x 7 .*\./],
+      ] as const) {
+        assert.throws(
+          () => chooseEngine(asked, isBuilt, { layers, precision }),
+          (error: Error) => {
+            assert.equal(error.name, 'EngineChoiceError');
+            assert.ok(error.message.startsWith(`Precision ${precision} is to be had from the native engine only`));
+            assert.match(error.message, reason);
+            assert.match(error.message, /\. Otherwise take precision fp32\.$/);
+            return true;
+          },
+        );
+      }
+    });
+  }
+
+  test('an instruction set is kept too: refused for another precision, and where native would not be taken', () => {
+    for (const isa of ['avx512', 'avx2', 'neon', 'baseline'] as const) {
+      assert.equal(chooseEngine('auto', true, { ...vgg, isa }).engine, 'native');
+      assert.equal(chooseEngine('auto', true, { ...vgg, precision: 'bf16-classifier', isa }).engine, 'native');
+      assert.throws(() => chooseEngine('auto', true, { ...vgg, precision: 'bf16', isa }), {
+        name: 'EngineChoiceError',
+        message: `--isa ${isa} does not compute in bf16: give auto or one of amx, avx512bf16, or another precision.`,
+      });
+      for (const [asked, isBuilt, wanted] of [
+        ['onnxruntime', true, vgg],
+        ['auto', false, vgg],
+        ['auto', true, resnet],
+      ] as const) {
+        assert.throws(() => chooseEngine(asked, isBuilt, { ...wanted, isa }), {
+          name: 'EngineChoiceError',
+          message: new RegExp(
+            `^--isa ${isa} is to be had from the native engine only; .*\\. Otherwise take --isa auto\\.$`,
+          ),
+        });
+      }
+    }
+    for (const isa of ['amx', 'avx512bf16'] as const) {
+      assert.equal(chooseEngine('auto', true, { ...vgg, precision: 'bf16', isa }).engine, 'native');
+      assert.throws(() => chooseEngine('auto', true, { ...vgg, isa }), {
+        message: `--isa ${isa} does not compute in fp32: give auto or one of avx512, avx2, neon, baseline, or another precision.`,
+      });
+    }
+    assert.equal(chooseEngine('auto', true, { ...resnet, isa: 'auto' }).engine, 'onnxruntime');
+  });
+
   const conv = { kind: 'conv', name: 'c', inChannels: 3, outChannels: 4, bias: true } as const;
   const refused: readonly (readonly [Layer, RegExp])[] = [
     [{ ...conv, kernel: 3, stride: 2, padding: 1 }, /^.*: c is a 3 x 3 convolution of stride 2 and padding 1$/],
@@ -61,7 +117,7 @@ describe('chooseEngine()', () => {
   ];
   for (const [layer, reason] of refused) {
     test(`auto does not take native for ${JSON.stringify(layer)}`, () => {
-      const choice = chooseEngine('auto', true, [layer]);
+      const choice = chooseEngine('auto', true, inFp32([layer]));
       assert.equal(choice.engine, 'onnxruntime');
       assert.match(choice.reason, reason);
     });
@@ -73,4 +129,15 @@ test('refuseMissing() throws only for native, and only where it is not built', (
   refuseMissing('native', true);
   refuseMissing('auto', false);
   refuseMissing('onnxruntime', false);
+});
+
+test('mayFallBack(): only from native, only where auto was asked for, never to another precision or instruction set', () => {
+  const plain = { precision: 'fp32' } as const;
+  assert.equal(mayFallBack('auto', 'native', plain), true);
+  assert.equal(mayFallBack('auto', 'native', { ...plain, isa: 'auto' }), true);
+  assert.equal(mayFallBack('auto', 'onnxruntime', plain), false);
+  assert.equal(mayFallBack('native', 'native', plain), false);
+  assert.equal(mayFallBack('auto', 'native', { ...plain, isa: 'avx2' }), false);
+  for (const precision of ['bf16', 'bf16-classifier'] as const)
+    assert.equal(mayFallBack('auto', 'native', { precision }), false);
 });

@@ -91,6 +91,32 @@ describe('openNative()', { skip }, () => {
     assert.ok(relativeError((await native.run(pixels, 1)).logits, [...expected.logits]) <= 1e-5);
   });
 
+  test('tells its plan by the names of the layers, those behind a dropout too', async (t) => {
+    const network = buildNetwork({ cfg: [20, 'M', 8], batchNorm: true, pool: [2, 2], hidden: 5, classes: 3 });
+    const spec = specOf(network, 24, writeOwnWeights(network, mkdtempSync(join(folder, 'own-'))).tensors);
+    const isa = process.arch === 'arm64' ? 'neon' : 'baseline';
+    const engine = await openNative({ ...spec, isa });
+    t.after(() => engine.close());
+    assert.equal(engine.info.isa, isa);
+    const { plan = [] } = engine.info;
+    const kindOf = new Map(network.layers.map(({ name, kind }) => [name, kind]));
+    const weighty = network.layers.filter(({ kind }) => kind === 'conv' || kind === 'linear').map(({ name }) => name);
+    const planned = plan.flatMap(({ layer }) => (layer === null ? [] : [layer]));
+    assert.deepEqual(
+      planned.filter((name) => weighty.includes(name)),
+      weighty,
+    );
+    assert.deepEqual(
+      planned.filter((name) => !kindOf.has(name) || kindOf.get(name) === 'dropout'),
+      [],
+    );
+    for (const { layer, kind, tile } of plan) {
+      if (kind === 'linear') assert.equal(kindOf.get(layer ?? ''), 'linear');
+      if (tile !== undefined) assert.equal(kindOf.get(layer ?? ''), 'conv');
+    }
+    assert.ok([2, 4, 6].includes(plan.find(({ layer }) => layer === 'features.4')?.tile ?? 0));
+  });
+
   test('of an instruction set that there is not', async () => {
     await assert.rejects(openNative(tinySpec(mkdtempSync(join(folder, 'own-'))), 'mmx' as 'avx2'), /mmx/);
   });
@@ -130,6 +156,7 @@ describe('the addon, given what it does not take, throws:', { skip }, () => {
     std: [1, 1, 1],
     maxBatchSize: 2,
     threads: 1,
+    precision: 'fp32',
     isa: '',
   };
   const linear = { kind: 'linear', in: 12, out: 1, weight: [0, 0], bias: [0, 48] };

@@ -8,6 +8,7 @@ import { createInterface } from 'node:readline';
 import { after, describe, mock, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { isAddonBuilt } from '../../src/engines/native/addon.js';
 import { type EngineProcess, type EngineProcessOptions, startEngine } from '../../src/engines/process.js';
 import { ServiceError } from '../../src/errors.js';
 import { randomPixels, relativeError, tinySpec } from './test-networks.js';
@@ -202,16 +203,24 @@ describe('startEngine(): when the process', () => {
   test('ends at once, it rejects with the exit code, and log has had every line', async () => {
     const lines: string[] = [];
     await assert.rejects(
-      startEngine(spec, { program: program('ends-at-start'), log: (line) => lines.push(line) }),
+      startEngine(spec, { engine: 'onnxruntime', program: program('ends-at-start'), log: (line) => lines.push(line) }),
       /exited with code 3/,
     );
     assert.deepEqual(lines.sort(), ['complained', 'printed', 'twice']);
   });
 
+  test('is ready in another precision than was asked for, it is killed', { skip: !isAddonBuilt() }, async () => {
+    const asked = { ...spec, precision: 'bf16' } as const;
+    await assert.rejects(
+      startEngine(asked, { program: program('dies-in-run') }),
+      /broke the protocol: ready in answer to start/,
+    );
+  });
+
   test('is not ready within startTimeoutMs, it rejects', async () => {
     await assert.rejects(
       startEngine(spec, { program: program('never-ready'), startTimeoutMs: 1 }),
-      /no answer to start within 1 ms/,
+      /no answer to (load|start) within 1 ms/,
     );
   });
 

@@ -15,9 +15,12 @@ const spec: EngineSpec = {
   maxBatchSize: 2,
   threads: 1,
   prepack: false,
+  precision: 'fp32',
 };
 const messages: readonly Message[] = [
-  { type: 'start', engine: 'onnxruntime', spec },
+  { type: 'load', engine: 'onnxruntime' },
+  { type: 'loaded' },
+  { type: 'start', spec },
   { type: 'ready', info },
   { type: 'run', id: 7, n: 2, pixels: Uint8Array.from({ length: 2 * 8 * 8 * 3 }, (_, index) => index) },
   { type: 'result', id: 4_000_000_000, computeMs: 12.75, logits: Float32Array.of(1.5, -2, Number.NaN) },
@@ -86,7 +89,7 @@ describe('MessageReader.push() throws ProtocolError for', () => {
       message: /result frame of 1000001 bytes; at most 1000000/,
     },
     { what: 'text', bytes: Buffer.from('Segmentation fault\n'), message: /unknown type \d+/ },
-    { what: 'an unknown type', bytes: frame(0, 6, Buffer.alloc(0)), message: /unknown type 6/ },
+    { what: 'an unknown type', bytes: frame(0, 8, Buffer.alloc(0)), message: /unknown type 8/ },
     { what: 'a run without its numbers', bytes: frame(7, 2, Buffer.alloc(7)), message: /run frame of 7 bytes/ },
     {
       what: 'a result without its numbers',

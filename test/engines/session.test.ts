@@ -16,6 +16,7 @@ test('a session normalises every byte of every channel as torchvision does, to t
     maxBatchSize: 1,
     threads: 1,
     prepack: false,
+    precision: 'fp32',
   });
   const pixels = Uint8Array.from({ length: side * side * 3 }, (_, index) => index / 3);
   const { logits } = await session.run(pixels, 1);
@@ -29,4 +30,14 @@ test('a session normalises every byte of every channel as torchvision does, to t
     ),
   );
   assert.deepEqual([...logits], expected);
+});
+
+test('a session computes in fp32 and in nothing else', async () => {
+  await assert.rejects(
+    openSession({
+      ...{ layers: [{ kind: 'flatten', name: 'flatten' }], inputSize: 1, classes: 3, tensors: [], maxBatchSize: 1 },
+      ...{ mean: [0, 0, 0], std: [1, 1, 1], threads: 1, prepack: false, precision: 'bf16' },
+    }),
+    { name: 'RangeError', message: 'onnxruntime computes in fp32 here, not in bf16.' },
+  );
 });

@@ -66,6 +66,7 @@ export function specOf(network: Network, inputSize: number, tensors: readonly Te
     maxBatchSize: 4,
     threads: 1,
     prepack: false,
+    precision: 'fp32',
   };
 }
 

@@ -19,7 +19,13 @@ test('readManifest of a network with an own cfg', async (t) => {
     transforms: { resize: 6, crop: 4, mean: [0.5, 0.5, 0.5], std: [0.25, 0.25, 0.25] },
     categories: ['red', 'green', 'blue', 'first'],
     meta: { num_params: 93, 'acc@1': 94.5, 'acc@5': 100, recipe: 'training/train.py', dataset: 'Tiny' },
+    precision: undefined,
   });
+});
+
+test('readManifest with a precision', async (t) => {
+  const { precision } = await readManifest(writeManifest(temporaryFolder(t), { ...smallManifest, precision: 'bf16' }));
+  assert.equal(precision, 'bf16');
 });
 
 test('readManifest of a folder that holds a manifest.json', async (t) => {
@@ -98,7 +104,7 @@ const faults: { title: string; change: Record<string, unknown>; message: string 
   {
     title: 'an unknown field',
     change: { clases: 4 },
-    message: 'clases is unknown; allowed are name, weights, network, transforms, categories, meta.',
+    message: 'clases is unknown; allowed are name, weights, network, transforms, categories, meta, precision.',
   },
   {
     title: 'an unknown field further down',
@@ -249,6 +255,11 @@ const faults: { title: string; change: Record<string, unknown>; message: string 
     message: "meta.num_params is 94; allowed is 93, as the network's layers count.",
   },
   {
+    title: 'a precision that there is not',
+    change: { precision: 'fp16' },
+    message: "precision is 'fp16'; allowed is one of fp32, bf16, bf16-classifier.",
+  },
+  {
     title: 'an accuracy above 100',
     change: { meta: { ...meta, 'acc@1': 100.1 } },
     message: 'meta.acc@1 is 100.1; allowed is per cent, from 0 to 100.',
@@ -269,7 +280,7 @@ test('readManifest refuses __proto__ as any other unknown field', async (t) => {
   const json = JSON.stringify(smallManifest).replace('{', '{"__proto__":{"meta":{}},');
   assert.equal(
     await messageFor(t, json),
-    'manifest.json: __proto__ is unknown; allowed are name, weights, network, transforms, categories, meta.',
+    'manifest.json: __proto__ is unknown; allowed are name, weights, network, transforms, categories, meta, precision.',
   );
 });
 

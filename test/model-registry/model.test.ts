@@ -20,7 +20,7 @@ function tinyModel(limits: Partial<BatchLimits> = {}) {
   } as const;
   const engine = new PixelSums({
     ...{ layers: network.layers, inputSize: 4, classes: 4, tensors: [], maxBatchSize: 4, threads: 1, prepack: false },
-    ...{ mean: [0, 0, 0], std: [1, 1, 1] },
+    ...{ mean: [0, 0, 0], std: [1, 1, 1], precision: 'fp32' },
   });
   const events: string[] = [];
   const model = new Model(

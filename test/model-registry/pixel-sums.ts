@@ -1,4 +1,4 @@
-import type { Engine, EngineResult, EngineSpec } from '../../src/engines/engine.js';
+import type { Engine, EngineInfo, EngineResult, EngineSpec } from '../../src/engines/engine.js';
 
 /** What `PixelSums` answers for one picture [size, size, 3]: the sums of its three channels, and its first byte. */
 export function pixelSums(pixels: Uint8Array): number[] {
@@ -9,7 +9,7 @@ export function pixelSums(pixels: Uint8Array): number[] {
 
 /** An engine of four classes that needs no weights. It keeps the contract: one run at a time, none after close. */
 export class PixelSums implements Engine {
-  readonly info;
+  readonly info: EngineInfo;
   readonly batchSizes: number[] = [];
   closed = false;
   /** While set, runs wait for it. */
@@ -23,9 +23,9 @@ export class PixelSums implements Engine {
       engine: 'onnxruntime',
       version: '1.2.3',
       device: 'cpu',
-      precision: 'fp32',
+      precision: spec.precision,
       threads: spec.threads,
-    } as const;
+    };
   }
 
   async run(pixels: Uint8Array, n: number): Promise<EngineResult> {

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import type { EngineSpec } from '../../src/engines/engine.js';
+import type { EngineSpec, IsaChoice, Precision } from '../../src/engines/engine.js';
 import { readManifest } from '../../src/model-registry/manifest.js';
 import type { LoadTimes } from '../../src/model-registry/observer.js';
 import { ModelRegistry } from '../../src/model-registry/registry.js';
@@ -15,6 +15,8 @@ interface Options {
   readonly manifests?: readonly (typeof smallManifest)[];
   readonly withoutWeights?: boolean;
   readonly prepack?: boolean;
+  readonly precision?: Precision;
+  readonly isa?: IsaChoice;
   /** In place of the engine that sums pixels. */
   readonly startEngine?: (spec: EngineSpec, signal: AbortSignal) => Promise<PixelSums>;
 }
@@ -37,6 +39,8 @@ async function tinyRegistry(t: TestContext, options: Options = {}) {
     limits: { maxBatchSize: 4, maxWaitMs: 0, maxQueue: 64 },
     threads: 2,
     ...(options.prepack !== undefined && { prepack: options.prepack }),
+    ...(options.precision && { precision: options.precision }),
+    ...(options.isa && { isa: options.isa }),
     cacheDir: join(folder, 'cache'),
     observer: {
       stateChanged: (model, state, error) => states.push(`${model} ${state}${error ? `: ${messageOf(error)}` : ''}`),
@@ -74,7 +78,7 @@ test('load starts an engine with all that the network needs, and the model class
   const { layers, tensors, ...rest } = spec;
   assert.deepEqual(rest, {
     ...{ inputSize: 4, classes: 4, maxBatchSize: 4, threads: 2, prepack: false },
-    ...{ mean: [0.5, 0.5, 0.5], std: [0.25, 0.25, 0.25] },
+    ...{ mean: [0.5, 0.5, 0.5], std: [0.25, 0.25, 0.25], precision: 'fp32', isa: 'auto' },
   });
   assert.deepEqual(
     layers.map(({ name }) => name),
@@ -101,6 +105,44 @@ test('load starts an engine with all that the network needs, and the model class
     ],
   );
   assert.ok(tensors.every(({ path }) => path === join(folder, 'tiny.safetensors')));
+});
+
+test('load asks for the precision of the manifest, else for that of the service, and for the instruction set', async (t) => {
+  const own = { ...smallManifest, name: 'own', precision: 'bf16-classifier' } as typeof smallManifest;
+  const { registry, specs } = await tinyRegistry(t, {
+    manifests: [smallManifest, own],
+    precision: 'bf16',
+    isa: 'avx512bf16',
+  });
+  await registry.loadAll();
+  assert.deepEqual(
+    specs.map(({ precision, isa }) => [precision, isa]),
+    [
+      ['bf16', 'avx512bf16'],
+      ['bf16-classifier', 'avx512bf16'],
+    ],
+  );
+  assert.deepEqual(
+    registry.list().map(({ name, precision }) => [name, precision]),
+    [
+      ['tiny', 'bf16'],
+      ['own', 'bf16-classifier'],
+    ],
+  );
+});
+
+test('a client may insist on a precision behind the name, and gets the model only if it is computed in that', async (t) => {
+  const { registry, folder } = await tinyRegistry(t);
+  const manifest = await readManifest(writeManifest(folder));
+  registry.add({ ...manifest, name: 'tiny@bf16', precision: 'bf16' });
+  await registry.loadAll();
+  assert.equal(registry.get('tiny').name, 'tiny');
+  assert.equal(registry.get('tiny@fp32').name, 'tiny');
+  assert.equal(registry.get('tiny@bf16').name, 'tiny@bf16');
+  assert.equal(registry.describe('tiny@fp32').precision, 'fp32');
+  for (const name of ['tiny@bf16-classifier', 'tiny@', 'tiny@fp', '@fp32', 'tiny@fp32@fp32', 'nobody@fp32']) {
+    assert.throws(() => registry.get(name), { code: 'unknown_model' }, name);
+  }
 });
 
 test('load passes on whether the engine may prepack', async (t) => {
@@ -455,6 +497,7 @@ test('list before and after loading', async (t) => {
     input_size: 4,
     transforms: { resize: 6, crop: 4, mean: [0.5, 0.5, 0.5], std: [0.25, 0.25, 0.25] },
     untrained: false,
+    agreement: null,
     file: 'tiny.safetensors',
     recipe: 'training/train.py',
     dataset: 'Tiny',
@@ -462,7 +505,15 @@ test('list before and after loading', async (t) => {
   assert.deepEqual(registry.list(), [
     {
       ...known,
-      ...{ state: 'unloaded', engine: null, engine_version: null, device: null, precision: null, threads: null },
+      ...{
+        state: 'unloaded',
+        engine: null,
+        engine_version: null,
+        device: null,
+        precision: 'fp32',
+        isa: null,
+        threads: null,
+      },
       sha256: null,
     },
   ]);
@@ -476,6 +527,7 @@ test('list before and after loading', async (t) => {
         engine_version: '1.2.3',
         device: 'cpu',
         precision: 'fp32',
+        isa: null,
         threads: 2,
       },
       sha256: sha256(join(folder, 'tiny.safetensors')),
@@ -496,9 +548,9 @@ test('list of a manifest without meta shows null, and the parameters as counted'
 
 test('describe adds the categories, the layers and what PyTorch prints', async (t) => {
   const { registry } = await tinyRegistry(t);
-  const { categories, layers, printed, multiply_adds, ...summary } = registry.describe('tiny');
+  const { categories, layers, plan, printed, multiply_adds, ...summary } = registry.describe('tiny');
   assert.deepEqual(summary, registry.list()[0]);
-  assert.deepEqual(categories, ['red', 'green', 'blue', 'first']);
+  assert.deepEqual([categories, plan], [['red', 'green', 'blue', 'first'], null]);
   assert.equal(multiply_adds, 2 * 27 * 16 + 2 * 3 + 3 * 3 + 3 * 4);
   assert.deepEqual(layers.slice(0, 6), [
     { name: 'features.0', kind: 'conv', output_shape: [2, 4, 4], parameters: 56, multiply_adds: 864 },

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdir, mkdtemp, rename, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { type TestContext, test } from 'node:test';
@@ -136,6 +136,66 @@ test('resolveModel of weights that cannot classify: refused at once', async () =
   await assert.rejects(resolveModel('vgg16:IMAGENET1K_FEATURES'), /^UnknownModelError: .* \(its classifier is NaN/);
 });
 
+test('resolveModel with a precision behind it: part of the name, and before that of the manifest', async (t) => {
+  const dir = await temporaryFolder(t);
+  const folder = join(dir, 'a@b');
+  await mkdir(folder);
+  const own = join(folder, 'own.pth');
+  await writeHead(own, 'classifier.6.weight', [3, 4]);
+  const file = await writeSmallModel(dir);
+  const names: Record<string, readonly [string, string | undefined]> = {
+    vgg16: ['vgg16', undefined],
+    'vgg16@bf16': ['vgg16@bf16', 'bf16'],
+    'VGG16:DEFAULT@bf16': ['vgg16@bf16', 'bf16'],
+    'vgg16@fp32': ['vgg16@fp32', 'fp32'],
+    'resnet50:IMAGENET1K_V1@bf16-classifier': ['resnet50:IMAGENET1K_V1@bf16-classifier', 'bf16-classifier'],
+    'fashion-vgg@bf16': ['fashion-vgg@bf16', 'bf16'],
+    [`vgg16=${own}`]: ['own', undefined],
+    [`vgg16=${own}@bf16`]: ['own@bf16', 'bf16'],
+    [`${file}@bf16`]: ['small@bf16', 'bf16'],
+  };
+  for (const [value, expected] of Object.entries(names)) {
+    const { name, precision } = await resolveModel(value);
+    assert.deepEqual([name, precision], expected, value);
+  }
+  await writeFile(file, (await readFile(file, 'utf8')).replace('{', '{ "precision": "bf16",'));
+  assert.deepEqual([(await resolveModel(file)).name, (await resolveModel(file)).precision], ['small', 'bf16']);
+  assert.equal((await resolveModel(`${file}@fp32`)).precision, 'fp32');
+});
+
+test('resolveModel of a file that is called as if by a precision: with one behind it', async (t) => {
+  const dir = await temporaryFolder(t);
+  const file = join(dir, 'own@bf16');
+  await rename(await writeSmallModel(dir), file);
+  await assert.rejects(resolveModel(file), { name: 'UnknownModelError' });
+  assert.equal((await resolveModel(`${file}@fp32`)).name, 'small@fp32');
+});
+
+test('resolveModel with a precision that there is not: an error that lists the right ones', async (t) => {
+  const dir = await temporaryFolder(t);
+  const own = join(dir, 'own.pth');
+  await writeHead(own, 'classifier.6.weight', [3, 4]);
+  const file = await writeSmallModel(dir);
+  const models = ['vgg16', 'vgg16:IMAGENET1K_V1', 'vgg16:none', `vgg16=${own}`, 'fashion-vgg', file];
+  for (const model of models) {
+    for (const wrong of ['bf61', 'BF16', 'int8', '', 'fp32 ']) {
+      await assert.rejects(resolveModel(`${model}@${wrong}`), (error: Error) => {
+        assert.equal(error.name, 'UnknownModelError');
+        assert.ok(error.message.startsWith(`there is no precision "${wrong}"`), error.message);
+        assert.ok(
+          error.message.endsWith(`: give ${model}@fp32, ${model}@bf16, ${model}@bf16-classifier, or ${model} alone`),
+          error.message,
+        );
+        return true;
+      });
+    }
+  }
+  // What is wrong with these is not the precision.
+  await assert.rejects(resolveModel('elephant@bf61'), /there is no model "elephant@bf61"/);
+  await assert.rejects(resolveModel('elephant@bf16'), /there is no model "elephant"/);
+  await assert.rejects(resolveModel(`vgg16=${dir}/no@where.pth`), { reason: 'file_not_found' });
+});
+
 test('resolveModel of anything else: an error that lists what is allowed', async () => {
   await assert.rejects(resolveModel('fashion-vg'), (error) => {
     assert.ok(error instanceof UnknownModelError);
@@ -145,7 +205,7 @@ test('resolveModel of anything else: an error that lists what is allowed', async
     );
     assert.match(
       error.message,
-      /\(.*fashion-vgg.*\), .*, or the path of a manifest or of a folder that holds a manifest\.json$/,
+      /\(.*fashion-vgg.*\), .*, or the path of a manifest or of a folder that holds a manifest\.json;/,
     );
     return true;
   });

@@ -1,6 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { parseSpelling, spellingsOf, UnknownModelError, unknownModel } from '../../src/model-registry/spelling.js';
+import {
+  parseSpelling,
+  spellingsOf,
+  splitPrecision,
+  UnknownModelError,
+  unknownModel,
+  unknownPrecision,
+} from '../../src/model-registry/spelling.js';
 import { catalogueBuilders } from '../../src/weights/catalogue.js';
 
 const pretrained: Readonly<Record<string, string>> = {
@@ -130,6 +137,44 @@ test('unknownModel suggests the nearest of all, and lists the kinds', () => {
     unknownModel('elephant', ['fashion-vgg']).message,
     'there is no model "elephant": give an embedded model (fashion-vgg), one of torchvision\'s (vgg11, vgg11_bn, vgg13, ' +
       'vgg13_bn, vgg16, vgg16_bn, vgg19, vgg19_bn, resnet50; which weights may follow, as in vgg16:IMAGENET1K_V1, ' +
-      'vgg16:none or vgg16=FILE), or the path of a manifest or of a folder that holds a manifest.json',
+      'vgg16:none or vgg16=FILE), or the path of a manifest or of a folder that holds a manifest.json; @ and a precision ' +
+      '(fp32, bf16, bf16-classifier) may stand behind each',
+  );
+});
+
+test('splitPrecision takes off the last @ and what is behind it, if that is a precision', () => {
+  const expected: Readonly<Record<string, readonly [string, string | undefined]>> = {
+    vgg16: ['vgg16', undefined],
+    'vgg16@bf16': ['vgg16', 'bf16'],
+    'vgg16@fp32': ['vgg16', 'fp32'],
+    'vgg16:IMAGENET1K_V1@bf16-classifier': ['vgg16:IMAGENET1K_V1', 'bf16-classifier'],
+    'vgg16=/a/own.pth@bf16': ['vgg16=/a/own.pth', 'bf16'],
+    'vgg16=/a@b/own.pth': ['vgg16=/a@b/own.pth', undefined],
+    'vgg16=/a@bf16/own.pth': ['vgg16=/a@bf16/own.pth', undefined],
+    'vgg16=/a@b/own.pth@bf16': ['vgg16=/a@b/own.pth', 'bf16'],
+    'own@bf16@fp32': ['own@bf16', 'fp32'],
+    'vgg16@BF16': ['vgg16@BF16', undefined],
+    'vgg16@': ['vgg16@', undefined],
+    'vgg16@constructor': ['vgg16@constructor', undefined],
+    '@bf16': ['', 'bf16'],
+    '': ['', undefined],
+  };
+  for (const [value, [model, precision]] of Object.entries(expected)) {
+    assert.deepEqual(splitPrecision(value), { model, precision }, value);
+  }
+});
+
+test('unknownPrecision says what was probably meant, and lists the right ones', () => {
+  assert.equal(
+    unknownPrecision('vgg16@BF61').message,
+    'there is no precision "BF61": give vgg16@fp32, vgg16@bf16, vgg16@bf16-classifier, or vgg16 alone',
+  );
+  assert.match(
+    unknownPrecision('vgg16@bf-16').message,
+    /^there is no precision "bf-16" \(did you mean vgg16@bf16\?\): /,
+  );
+  assert.match(
+    unknownPrecision('a@b@FP32').message,
+    /^there is no precision "FP32" \(did you mean a@b@fp32\?\): give a@b@/,
   );
 });

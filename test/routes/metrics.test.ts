@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import { createMetrics } from '../../src/metrics.js';
+import { registryMetrics } from '../../src/registry-metrics.js';
 import { png, startService } from './service.js';
 
 const red = await png('#e00000');
@@ -26,6 +28,7 @@ test('GET /metrics after requests', async (t) => {
     'vgg_serve_queue_depth{model="colours"} 0',
     'vgg_serve_model_state{model="colours",state="ready"} 1',
     'vgg_serve_model_state{model="colours",state="loading"} 0',
+    'vgg_serve_model_info{model="colours",engine="onnxruntime",engine_version="0",device="cpu",precision="fp32",isa=""} 1',
     'vgg_serve_engine_restarts_total{model="colours"} 0',
   ]) {
     assert.ok(text.includes(`${line}\n`), `${line}\n${text}`);
@@ -34,4 +37,36 @@ test('GET /metrics after requests', async (t) => {
   assert.match(text, /^vgg_serve_model_load_seconds\{model="colours"\} 0\.\d+$/m);
   assert.match(text, /^process_cpu_seconds_total /m);
   assert.doesNotMatch(text, /invented/);
+});
+
+test('GET /metrics tells what a model runs on only while it is ready', async (t) => {
+  const { http, registry } = await startService(t);
+  const infos = async () => (await http.get('/metrics')).text.match(/^vgg_serve_model_info\{.*$/gm)?.length ?? 0;
+  assert.equal(await infos(), 1);
+  await registry.unload('colours');
+  assert.equal(await infos(), 0);
+  await registry.load('colours');
+  assert.equal(await infos(), 1);
+});
+
+test('registryMetrics: how far a model of another precision is from fp32, while it is ready', async () => {
+  const metrics = createMetrics();
+  const observer = registryMetrics(metrics);
+  const info = { engine: 'native', version: '1', device: 'cpu', precision: 'bf16', isa: 'amx', threads: 2 } as const;
+  const times = { locate: 0, index: 0, convert: 0, engineStart: 0, warmUp: 0, hash: 0, total: 1000 };
+  const series = async () => (await metrics.registry.metrics()).match(/^vgg_serve_model_(agreement|probab|info).*$/gm);
+  observer.loaded('a@bf16', info, times, {
+    ...{ pictures: 20, skipped: 0, from: 'here', top1: 0.95 },
+    ...{ largest_probability_difference: 0.01, largest_logit_difference_relative: 0.02 },
+  });
+  observer.stateChanged('a@bf16', 'ready');
+  assert.deepEqual(await series(), [
+    'vgg_serve_model_info{model="a@bf16",engine="native",engine_version="1",device="cpu",precision="bf16",isa="amx"} 1',
+    'vgg_serve_model_agreement_ratio{model="a@bf16"} 0.95',
+    'vgg_serve_model_probability_difference{model="a@bf16"} 0.01',
+  ]);
+  observer.stateChanged('a@bf16', 'unloaded');
+  assert.equal(await series(), null);
+  observer.loaded('a@bf16', info, times, new Error('no memory'));
+  assert.equal((await series())?.length, 1);
 });

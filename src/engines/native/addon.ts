@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
+import type { Precision } from '../engine.js';
 
 /** Where native/build.mjs puts what it has compiled. */
 const addonPath = fileURLToPath(new URL('../../../../native/build/vgg_native.node', import.meta.url));
@@ -11,6 +12,8 @@ export interface Addon {
   /** Blocks until `logits` [n, classes] are written. @param pixels [n, inputSize, inputSize, 3] */
   run(handle: Handle, pixels: Uint8Array, n: number, logits: Float32Array): void;
   about(handle: Handle): { readonly isa: Isa /** JSON */; readonly plan: string };
+  /** Which precisions run on this machine by that instruction set, or by any: true, or why not. */
+  precisions(isa: string): Readonly<Record<'fp32' | 'bf16' | 'bf16-classifier', true | string>>;
   /** Gives the memory back; later runs throw. */
   close(handle: Handle): void;
 }
@@ -18,9 +21,11 @@ export interface Addon {
 /** An external value: only the addon can look into it. */
 export type Handle = { readonly handle: unique symbol };
 
-/** Instruction sets for which there are kernels, the fastest first. The baseline of arm64 has NEON. */
-export const isas = ['avx512', 'avx2', 'baseline'] as const;
-export type Isa = (typeof isas)[number];
+/** Instruction sets for which there are kernels, the fastest first. Only arm64 has `neon`, and no other. */
+export const isas = ['avx512', 'avx2', 'neon', 'baseline'] as const;
+/** Those for bf16 alone, the fastest first. */
+export const bf16Isas = ['amx', 'avx512bf16'] as const;
+export type Isa = (typeof isas)[number] | (typeof bf16Isas)[number];
 
 export interface NativeSpec {
   readonly files: readonly WeightFile[];
@@ -31,6 +36,7 @@ export interface NativeSpec {
   readonly std: readonly [number, number, number];
   readonly maxBatchSize: number;
   readonly threads: number;
+  readonly precision: Precision;
   /** Empty: the best that the machine has. */
   readonly isa: Isa | '';
 }

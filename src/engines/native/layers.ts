@@ -38,15 +38,20 @@ function whyNot(layer: Layer): string | undefined {
   }
 }
 
+/** Those that the addon is given, in its order: all but what does nothing at inference. */
+export function layersRun(layers: readonly Layer[]): Layer[] {
+  return layers.filter(({ kind }) => kind !== 'dropout');
+}
+
 /**
- * The layers as the addon takes them, without those that do nothing at inference.
+ * The layers of `layersRun` as the addon takes them.
  * @param place where the tensor of that name lies
  * @throws RangeError for a network that `whyNotNative` refuses
  */
 export function nativeLayers(layers: readonly Layer[], place: (tensor: string) => Place): NativeLayer[] {
   const why = whyNotNative(layers);
   if (why !== undefined) throw new RangeError(`The native engine does not run this network: ${why}.`);
-  return layers.flatMap((layer): NativeLayer | [] => {
+  return layersRun(layers).map((layer): NativeLayer => {
     const { name, kind } = layer;
     const parameter = (parameterName: string) => place(`${name}.${parameterName}`);
     switch (kind) {
@@ -87,9 +92,8 @@ export function nativeLayers(layers: readonly Layer[], place: (tensor: string) =
           bias: parameter('bias'),
         };
       case 'dropout':
-        return [];
       case 'add':
-        throw new TypeError(`${name} was refused above`);
+        throw new TypeError(`${name} was left out or refused above`);
       default:
         return unknownLayer(layer);
     }

@@ -7,9 +7,11 @@ import { inputName, onnxModel, outputName } from './graph.js';
 
 /**
  * ONNX Runtime on the CPU, in this process. Its runs are synchronous: they block the event loop until the logits are there.
- * @throws Error when a file of weights is not there, or ONNX Runtime refuses the network
+ * @throws Error when a file of weights is not there, or ONNX Runtime refuses the network; RangeError for another
+ *   precision than fp32
  */
 export async function openSession(spec: EngineSpec): Promise<Engine> {
+  if (spec.precision !== 'fp32') throw new RangeError(`onnxruntime computes in fp32 here, not in ${spec.precision}.`);
   // From 1.29 on the published builds send usage data to Microsoft unless this is set before the first session.
   process.env.ORT_DISABLE_TELEMETRY ??= '1';
   const { folder, tensors } = await relativeToRoot(spec.tensors);

@@ -46,6 +46,7 @@ const spec: NativeSpec = {
   std: [1, 1, 1],
   maxBatchSize: 2,
   threads: 1,
+  precision: 'fp32',
   isa: '',
 };
 
