@@ -8,17 +8,17 @@ export interface Prediction {
 
 /** Computed in float64; the largest logit is subtracted first, so that nothing overflows. */
 export function softmax(logits: Float32Array): Float64Array {
+  const probability = probabilityOf(logits);
+  return Float64Array.from(logits, probability);
+}
+
+/** Gives the probability of each single logit. */
+function probabilityOf(logits: Float32Array): (logit: number) => number {
   let largest = Number.NEGATIVE_INFINITY;
   for (const logit of logits) largest = Math.max(largest, logit);
-  const probabilities = new Float64Array(logits.length);
   let sum = 0;
-  for (let index = 0; index < logits.length; index++) {
-    const exponential = Math.exp((logits[index] as number) - largest);
-    probabilities[index] = exponential;
-    sum += exponential;
-  }
-  for (let index = 0; index < logits.length; index++) probabilities[index] = (probabilities[index] as number) / sum;
-  return probabilities;
+  for (const logit of logits) sum += Math.exp(logit - largest);
+  return (logit) => Math.exp(logit - largest) / sum;
 }
 
 /**
@@ -28,11 +28,11 @@ export function softmax(logits: Float32Array): Float64Array {
  * @param categories one name for each logit
  */
 export function topK(logits: Float32Array, k: number, categories: readonly string[]): Prediction[] {
-  const probabilities = softmax(logits);
+  const probability = probabilityOf(logits);
   return ranking(logits, k).map((index) => ({
     label: categories[index] as string,
     index,
-    probability: probabilities[index] as number,
+    probability: probability(logits[index] as number),
   }));
 }
 
