@@ -7,7 +7,7 @@
  * The weights are those of formula-weights.ts. "bare engine" is the time that a second engine process of the same kind,
  * which is given finished pixels, measures around its own run: no pipe, no queue, no HTTP.
  */
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -21,7 +21,7 @@ import { builderOptions, buildNetwork } from '../src/vgg/network.js';
 import { readCheckpoint } from '../src/weights/checkpoint.js';
 import { asFloat32 } from '../src/weights/convert.js';
 import { matchStateDict } from '../src/weights/match.js';
-import { writeFormulaWeights } from './formula-weights.js';
+import { imageNetPreset, writeFormulaModel } from './formula-model.js';
 import { LeanClient } from './lean-client.js';
 import { machineLines, summarise } from './machine.js';
 import { startService } from './service.js';
@@ -37,7 +37,6 @@ const { values } = parseArgs({
 if (!Object.hasOwn(builders, values.builder)) throw new RangeError(`--builder is one of ${Object.keys(builders)}`);
 const builder = values.builder as BuilderName;
 const choice = oneOf(values.engine);
-const transforms = { resize: 256, crop: 224, mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] } as const;
 
 /** By then V8 has compiled what a request runs through. */
 const warmUpRounds = 50;
@@ -50,27 +49,15 @@ try {
 }
 
 async function run(): Promise<void> {
+  await writeFormulaModel(builder, folder);
   const network = buildNetwork(builderOptions(builder));
-  const weights = join(folder, `${builder}.safetensors`);
-  await writeFormulaWeights(network, weights);
-  await writeFile(
-    join(folder, 'manifest.json'),
-    JSON.stringify({
-      name: builder,
-      weights: { name: 'FORMULA', file: `${builder}.safetensors` },
-      network: { builder, classes: network.classes },
-      transforms,
-      categories: Array.from({ length: network.classes }, (_, index) => `class ${index}`),
-    }),
-  );
-
-  const checkpoint = await readCheckpoint(weights);
+  const checkpoint = await readCheckpoint(join(folder, `${builder}.safetensors`));
   const spec: EngineSpec = {
     layers: network.layers,
-    inputSize: transforms.crop,
+    inputSize: imageNetPreset.crop,
     classes: network.classes,
-    mean: transforms.mean,
-    std: transforms.std,
+    mean: imageNetPreset.mean,
+    std: imageNetPreset.std,
     tensors: await asFloat32(checkpoint, matchStateDict(stateDict(network), checkpoint), folder),
     maxBatchSize: 16,
     threads: availableCpus(),
@@ -81,7 +68,7 @@ async function run(): Promise<void> {
   const service = await startService(['--model', folder, '--engine', choice, '--log-level', 'warn']);
   const client = await LeanClient.open(new URL('/classify', service.url), 'image/jpeg', await readFile(values.picture));
   try {
-    const pixels = new Uint8Array(transforms.crop ** 2 * 3).fill(127);
+    const pixels = new Uint8Array(imageNetPreset.crop ** 2 * 3).fill(127);
     const bare: number[] = [];
     const whole: number[] = [];
     const steps: Record<string, number[]> = {};

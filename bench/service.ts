@@ -11,12 +11,16 @@ export interface Service {
   stop(): Promise<number | null>;
 }
 
-/** The service in a process of its own, as a user starts it. Resolves when it is ready. */
-export async function startService(flags: readonly string[]): Promise<Service> {
+/**
+ * The service in a process of its own, as a user starts it. Resolves when it is ready.
+ * @param env what its environment has besides this process's own
+ */
+export async function startService(flags: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<Service> {
   const port = await freePort();
   const cli = fileURLToPath(new URL('../src/cli.js', import.meta.url));
   const child = spawn(process.execPath, [cli, 'serve', '--port', String(port), ...flags], {
     stdio: ['ignore', 'ignore', 'inherit'],
+    env: { ...process.env, ...env },
   });
   const url = `http://127.0.0.1:${port}`;
   await untilReady(url, child);

@@ -41,8 +41,12 @@ export function buildApp({ logger, ...deps }: AppDeps): FastifyInstance {
   });
 
   app.decorateRequest('record');
-  app.addHook('onRequest', async (request, reply) => openRecord(request, reply, metrics));
-  drainOnClose(app);
+  const drain = drainOnClose(app);
+  // Hooks call `done`: a promise for each would cost every request a turn of the microtask queue.
+  app.addHook('onRequest', (request, reply, done) => {
+    openRecord(request, reply, metrics, drain.leave);
+    done(drain.enter());
+  });
 
   // Fastify parses no body: POST /classify reads its own, within its limits and its deadline.
   app.removeAllContentTypeParsers();

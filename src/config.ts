@@ -234,7 +234,7 @@ export const options = {
     default: () => availableCpus(),
     defaultText: 'the CPUs that this process may use',
     verbs: withEngine,
-    help: 'Threads of the engine, for each model.',
+    help: 'Threads of the engine, for each model. A small network uses fewer.',
   },
   preprocessThreads: {
     kind: integer('N', 1, 1024),

@@ -79,9 +79,9 @@ async function reply(id: number, work: () => Promise<Message>): Promise<void> {
   } catch (error) {
     answered = { type: 'failure', id, message: error instanceof Error ? error.message : String(error) };
   }
-  for (const part of encodeMessage(answered)) {
-    for (let sent = 0; sent < part.byteLength; ) sent += writeSync(pipe, part, sent);
-  }
+  // One write: each wakes the server, which would begin to read a frame that is not all there.
+  const frame = Buffer.concat(encodeMessage(answered));
+  for (let sent = 0; sent < frame.byteLength; ) sent += writeSync(pipe, frame, sent);
 }
 
 /** The first run of each size takes the memory that later runs use again. */

@@ -4,6 +4,7 @@ import { EngineChild, EngineDiedError, EngineLoadError } from './child-handle.js
 import { chooseEngine, type EngineChoice, mayFallBack } from './choose.js';
 import type { Engine, EngineInfo, EngineName, EngineResult, EngineSpec } from './engine.js';
 import { isAddonBuilt } from './native/addon.js';
+import { usefulThreads } from './threads.js';
 
 export interface EngineProcessOptions {
   /** @default 'auto' */
@@ -34,13 +35,14 @@ export interface EngineProcessOptions {
 const longestBackoffMs = 5_000;
 
 /**
- * Starts a network in a process of its own and warms it up. If the process dies, hangs or breaks the protocol, another
- * one is started; the batch that was in it is run once more.
+ * Starts a network in a process of its own and warms it up; a small one with fewer threads than it may have. If the
+ * process dies, hangs or breaks the protocol, another one is started; the batch that was in it is run once more.
  * @throws EngineChoiceError for an engine that is not built or does not run the network
  * @throws Error with the reason of the process when it cannot start: a library or file that is missing, a network that is
  *   refused, a start that was aborted
  */
-export async function startEngine(spec: EngineSpec, given: EngineProcessOptions = {}): Promise<EngineProcess> {
+export async function startEngine(whole: EngineSpec, given: EngineProcessOptions = {}): Promise<EngineProcess> {
+  const spec = { ...whole, threads: usefulThreads(whole, whole.inputSize, whole.threads) };
   const asked = given.engine ?? 'auto';
   const closing = new AbortController();
   const { signal = closing.signal } = given;

@@ -1,6 +1,29 @@
 import { setMaxListeners } from 'node:events';
-import type { FastifyReply } from 'fastify';
 import { ServiceError } from '../errors.js';
+import type { RequestRecord } from './record.js';
+
+/**
+ * An AbortSignal without its controller: AbortController gives each signal its class by changing its prototype, which
+ * takes 3 microseconds where all the rest takes 0.1.
+ */
+class RequestSignal extends EventTarget implements AbortSignal {
+  aborted = false;
+  reason: unknown;
+  onabort: AbortSignal['onabort'] = null;
+
+  throwIfAborted(): void {
+    if (this.aborted) throw this.reason;
+  }
+
+  abort(reason: ServiceError): void {
+    if (this.aborted) return;
+    this.aborted = true;
+    this.reason = reason;
+    const event = new Event('abort');
+    this.onabort?.(event);
+    this.dispatchEvent(event);
+  }
+}
 
 /**
  * Aborts when the client leaves before the answer is sent, and at the deadline. The reason is the ServiceError to answer
@@ -8,20 +31,19 @@ import { ServiceError } from '../errors.js';
  * @param deadlineAt on the clock of `performance.now()`
  * @param timeoutMs what the deadline came from, for the message
  */
-export function requestSignal(reply: FastifyReply, deadlineAt: number, timeoutMs: number): AbortSignal {
-  const controller = new AbortController();
-  setMaxListeners(0, controller.signal); // Every picture of the request has some.
+export function requestSignal(record: RequestRecord, deadlineAt: number, timeoutMs: number): AbortSignal {
+  const signal = new RequestSignal();
+  setMaxListeners(0, signal); // Every picture of the request has some.
   const timer = setTimeout(() => {
     const detail = `The request was not answered within the ${timeoutMs} ms allowed. Try again, or send fewer pictures at once.`;
-    controller.abort(new ServiceError('deadline_exceeded', detail));
+    signal.abort(new ServiceError('deadline_exceeded', detail));
   }, deadlineAt - performance.now()).unref();
-  reply.raw.once('close', () => {
+  record.onClose = (wasSent) => {
     clearTimeout(timer);
-    if (!reply.raw.writableFinished) {
-      controller.abort(new ServiceError('client_closed_request', 'The client left before the answer was there.'));
-    }
-  });
-  return controller.signal;
+    if (!wasSent)
+      signal.abort(new ServiceError('client_closed_request', 'The client left before the answer was there.'));
+  };
+  return signal;
 }
 
 /** Settles as `work` does, but rejects with the signal's reason at once when that comes first. */
@@ -29,7 +51,16 @@ export function unlessAborted<T>(signal: AbortSignal, work: Promise<T>): Promise
   return new Promise((resolve, reject) => {
     const onAbort = () => reject(signal.reason);
     if (signal.aborted) onAbort();
-    signal.addEventListener('abort', onAbort);
-    void work.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
+    else signal.addEventListener('abort', onAbort);
+    work.then(
+      (result) => {
+        signal.removeEventListener('abort', onAbort);
+        resolve(result);
+      },
+      (error: unknown) => {
+        signal.removeEventListener('abort', onAbort);
+        reject(error);
+      },
+    );
   });
 }

@@ -34,7 +34,7 @@ export function classifyRoutes({ config, registry, preprocessor, metrics }: Rout
     record.model = model.name;
 
     const deadlineAt = record.startedAt + config.timeoutMs;
-    const signal = requestSignal(reply, deadlineAt, config.timeoutMs);
+    const signal = requestSignal(record, deadlineAt, config.timeoutMs);
     const uploads = await unlessAborted(signal, readUploads(request, config));
     record.pictures = uploads.length;
 

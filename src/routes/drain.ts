@@ -1,13 +1,21 @@
 import type { FastifyInstance } from 'fastify';
 import { ServiceError } from '../errors.js';
 
+/** Counts the requests under way. */
+export interface Drain {
+  /** At the arrival of a request. @returns what it is to be answered with instead, once the app closes */
+  enter(): ServiceError | undefined;
+  /** When its answer was sent or its client has left. */
+  leave(): void;
+}
+
 /**
  * What happens to connections once the app is told to close: requests under way are answered and their connections
  * ended, requests that still come in are refused, and a connection on which nothing is under way does not hold up the
  * end. (Node itself ends kept-alive connections between two requests, but waits for one that was silent from the start;
  * and where Fastify listens on two addresses, for "localhost", it waits for the requests of one of them only.)
  */
-export function drainOnClose(app: FastifyInstance): void {
+export function drainOnClose(app: FastifyInstance): Drain {
   let closing = false;
   let inFlight = 0;
   let markIdle = () => {};
@@ -20,17 +28,9 @@ export function drainOnClose(app: FastifyInstance): void {
     markIdle();
   };
 
-  app.addHook('onRequest', async (_request, reply) => {
-    inFlight++;
-    reply.raw.once('close', () => {
-      inFlight--;
-      endWhenIdle();
-    });
-    if (closing)
-      throw new ServiceError('shutting_down', 'The server is shutting down. Try again, on a new connection.');
-  });
-  app.addHook('onSend', async (_request, reply) => {
+  app.addHook('onSend', (_request, reply, _payload, done) => {
     if (closing) reply.header('connection', 'close');
+    done();
   });
   app.addHook('preClose', async () => {
     closing = true;
@@ -38,4 +38,16 @@ export function drainOnClose(app: FastifyInstance): void {
     setImmediate(endWhenIdle);
   });
   app.addHook('onClose', async () => await idle);
+
+  return {
+    enter() {
+      inFlight++;
+      if (!closing) return undefined;
+      return new ServiceError('shutting_down', 'The server is shutting down. Try again, on a new connection.');
+    },
+    leave() {
+      inFlight--;
+      endWhenIdle();
+    },
+  };
 }

@@ -15,6 +15,8 @@ export interface RequestRecord {
   error?: ServiceError;
   /** Of single pictures among several: those that are this program's fault. */
   pictureFaults?: ServiceError[];
+  /** Called once the answer was sent or, with false, the client has left. */
+  onClose?: (wasSent: boolean) => void;
 }
 
 /** Milliseconds, to the microsecond. */
@@ -31,14 +33,25 @@ declare module 'fastify' {
   }
 }
 
-/** Begins the record of a request, and logs and counts it when its answer is sent or its client has left. */
-export function openRecord(request: FastifyRequest, reply: FastifyReply, metrics: Metrics): void {
+/**
+ * Begins the record of a request, and logs and counts it when its answer is sent or its client has left.
+ * @param onClosed called after that
+ */
+export function openRecord(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  metrics: Metrics,
+  onClosed?: () => void,
+): void {
   request.record = { startedAt: performance.now() };
   reply.header('x-request-id', request.id);
   metrics.inFlight.inc();
-  reply.raw.once('close', () => {
+  // The one listener for the end of a request.
+  reply.raw.on('close', () => {
     metrics.inFlight.dec();
+    request.record.onClose?.(reply.raw.writableFinished);
     closeRecord(request, reply, metrics);
+    onClosed?.();
   });
 }
 

@@ -28,7 +28,7 @@ export async function readBody(raw: IncomingMessage, maxBytes: number, tooLarge:
         reject(tooLarge());
       }
     });
-    raw.on('end', () => resolve(Buffer.concat(chunks)));
+    raw.on('end', () => resolve(chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks)));
     raw.on('error', reject);
   });
   if (body.length === 0) throw emptyBody();

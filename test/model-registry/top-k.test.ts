@@ -51,3 +51,10 @@ test('topK ranks by logits where probabilities are all 0', () => {
 test('topK with k above the number of classes gives all of them', () => {
   assert.equal(topK(new Float32Array([0, 2, 1, -1]), 100, categories).length, 4);
 });
+
+test('topK of many, with ties, is the beginning of topK of all', () => {
+  const logits = Float32Array.from({ length: 200 }, (_, i) => Math.round(10 * Math.sin(i)));
+  const names = Array.from(logits, (_, i) => `class ${i}`);
+  const all = topK(logits, 200, names);
+  for (const k of [1, 5, 32, 33, 199]) assert.deepEqual(topK(logits, k, names), all.slice(0, k));
+});
