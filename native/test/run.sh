@@ -1,16 +1,17 @@
 #!/bin/sh
-# Builds the core and its tests and runs them: plain, with AddressSanitizer and UBSan, with ThreadSanitizer.
+# Builds the core and its tests (*_test.cc) and runs them: plain, with AddressSanitizer and UBSan, with ThreadSanitizer.
 #     native/test/run.sh [plain] [address] [thread] [bench]      (without a name: the first three)
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 source=$here/../src
 compiler=${CXX:-g++}
+tests=$(cd "$here" && echo *_test.cc)
 objects=$(mktemp -d)
 trap 'rm -rf "$objects"' EXIT
 
-# build PROGRAM MAIN.cc FLAGS...: the kernels once for each instruction set, then the rest.
+# build FOLDER "MAIN.cc ..." FLAGS...: the kernels once for each instruction set, then the rest, then a program of each main.
 build() {
-  program=$1 main=$2
+  program=$1 mains=$2
   shift 2
   set -- -std=c++17 -ffp-contract=fast -Wall -Wextra -Werror -Wno-psabi -pthread "$@"
   mkdir -p "$objects/$program"
@@ -27,7 +28,20 @@ build() {
   for file in engine isa layers pack plan team; do
     "$compiler" "$@" -c "$source/$file.cc" -o "$objects/$program/$file.o"
   done
-  "$compiler" "$@" "$here/$main" "$objects/$program"/*.o -o "$objects/$program/run"
+  for main in $mains; do
+    "$compiler" "$@" "$here/$main" "$objects/$program"/*.o -o "$objects/$program/${main%.cc}"
+  done
+}
+
+# run FOLDER ARGUMENT...: every test, even after one that fails.
+run() {
+  program=$1 status=0
+  shift
+  for main in $tests; do
+    echo "-- ${main%.cc}"
+    "$objects/$program/${main%.cc}" "$@" || status=1
+  done
+  return $status
 }
 
 # Nothing but the table may leave a kernel's object file, or code for one machine would reach another.
@@ -43,21 +57,21 @@ for kind in "$@"; do
   echo "== $kind"
   case $kind in
     plain)
-      build plain core_test.cc -O3
+      build plain "$tests" -O3
       check_exports plain
-      "$objects/plain/run"
+      run plain
       ;;
     address)
-      build address core_test.cc -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all
-      "$objects/address/run" quick
+      build address "$tests" -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all
+      run address quick
       ;;
     thread)
-      build thread core_test.cc -O1 -g -fsanitize=thread
-      "$objects/thread/run" quick
+      build thread "$tests" -O1 -g -fsanitize=thread
+      run thread quick
       ;;
     bench)
       build bench bench.cc -O3
-      "$objects/bench/run"
+      "$objects/bench/bench"
       ;;
     *)
       echo "run.sh: there is no \"$kind\"" >&2
