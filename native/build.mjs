@@ -1,11 +1,11 @@
 /**
- * Compiles the native engine into native/build/vgg_native.node with whatever C++17 compiler is there, and says in one
- * line what it did. `npm run build` calls it after tsc.
+ * Compiles the native engine into native/build/vgg_native.node, and the resample of pictures into vgg_resample.node
+ * beside it, with whatever C++17 compiler is there, and says in one line what it did. `npm run build` calls it after tsc.
  *
  *     node native/build.mjs [--require]
  *
- * Without a compiler, and on machines for which there are no kernels, the service runs on onnxruntime: that is no error
- * unless --require is given. What does not compile is one in CI, and with --require.
+ * Without a compiler, and on machines for which there are no kernels, the service runs on onnxruntime and resamples in
+ * TypeScript: that is no error unless --require is given. What does not compile is one in CI, and with --require.
  *
  * Objects are kept under names that hold the hash of all that went into them, so a second build has nothing to do.
  */
@@ -14,7 +14,7 @@ import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { promisify } from 'node:util';
 
 /** The kernels are compiled once for each of these; which one runs is decided where it runs. Never -march=native. */
@@ -42,8 +42,9 @@ const linkFlags = ['-shared', '-pthread', '-Wl,-z,now', '-Wl,--as-needed'];
 
 const folder = import.meta.dirname;
 const buildFolder = join(folder, 'build');
-const output = join(buildFolder, 'vgg_native.node');
-/** The key of `output`: what it was made from, and by which compiler. */
+/** By the names of their units' folders. */
+const outputs = { engine: join(buildFolder, 'vgg_native.node'), resample: join(buildFolder, 'vgg_resample.node') };
+/** The key of `outputs`: what they were made from, and by which compiler. */
 const stamp = join(buildFolder, 'vgg_native.json');
 const onOnnxruntime = 'the service runs on onnxruntime';
 const isRequired = process.argv.includes('--require');
@@ -66,7 +67,13 @@ async function build() {
   mkdirSync(buildFolder, { recursive: true });
   try {
     const objects = await inParallel(units, (unit) => compile(unit, compiler));
-    await link(objects, compiler);
+    for (const [addon, output] of Object.entries(outputs)) {
+      await link(
+        output,
+        objects.filter((_, at) => units[at].addon === addon),
+        compiler,
+      );
+    }
     writeFileSync(stamp, JSON.stringify(key));
     removeOthers(objects);
   } catch (error) {
@@ -79,24 +86,29 @@ async function build() {
 
 /** One for each object: the source, its own flags, and all that the object depends on but for the compiler. */
 function unitsOf(sets) {
-  const sourceFolder = join(folder, 'src');
-  const files = readdirSync(sourceFolder).sort();
-  const headers = files.filter((file) => /\.(?:h|inc)$/.test(file)).map((file) => join(sourceFolder, file));
-  const unit = (name, source, own) => ({
-    name,
-    source,
-    flags: own,
-    content: hash([...flags, ...linkFlags, ...own, ...[source, ...headers].map((path) => readFileSync(path))]),
-  });
-  const sources = files.filter((file) => file.endsWith('.cc')).map((file) => join(sourceFolder, file));
+  const resampleFolder = join(folder, 'resample');
   return [
-    unit('addon', join(folder, 'addon.cc'), []),
-    ...sources.flatMap((source) => {
-      const name = source.slice(sourceFolder.length + 1, -'.cc'.length);
-      if (name !== 'kernels') return [unit(name, source, [])];
-      return Object.entries(sets).map(([isa, own]) => unit(`${name}-${isa}`, source, [`-DVGG_ISA=${isa}`, ...own]));
-    }),
+    ...unitsIn(sets, { addon: 'engine', sourceFolder: join(folder, 'src'), face: join(folder, 'addon.cc') }),
+    // Its weights must be those of JavaScript, to the last bit.
+    ...unitsIn(sets, { addon: 'resample', sourceFolder: resampleFolder, own: ['-ffp-contract=off'] }),
   ];
+}
+
+/** `face` is the source of the addon's Node-API side, where it is not among the others. */
+function unitsIn(sets, { addon, sourceFolder, face, own = [] }) {
+  const files = readdirSync(sourceFolder).sort();
+  const paths = (ending) => files.filter((file) => ending.test(file)).map((file) => join(sourceFolder, file));
+  const headers = paths(/\.(?:h|inc)$/);
+  const unit = (source, isa, more = []) => {
+    const all = [...own, ...more];
+    const name = [addon, basename(source, '.cc'), isa].filter(Boolean).join('-');
+    const content = hash([...flags, ...linkFlags, ...all, ...[source, ...headers].map((path) => readFileSync(path))]);
+    return { addon, name, source, flags: all, content };
+  };
+  return [...(face ? [face] : []), ...paths(/\.cc$/)].flatMap((source) => {
+    if (basename(source) !== 'kernels.cc') return [unit(source)];
+    return Object.entries(sets).map(([isa, more]) => unit(source, isa, [`-DVGG_ISA=${isa}`, ...more]));
+  });
 }
 
 function nodeApiHeaders() {
@@ -116,12 +128,12 @@ function findCompiler() {
 
 async function compile({ name, source, flags: own, content }, { command, version }) {
   const object = join(buildFolder, `${name}-${hash([content, version]).slice(0, 16)}.o`);
-  const includes = name === 'addon' ? ['-isystem', nodeApiHeaders()] : [];
+  const includes = basename(source) === 'addon.cc' ? ['-isystem', nodeApiHeaders()] : [];
   if (!existsSync(object)) await make(object, command, [...flags, ...own, ...includes, '-c', source]);
   return object;
 }
 
-async function link(objects, { command }) {
+async function link(output, objects, { command }) {
   // A process that runs the old file keeps it: the new one is another file of the same name.
   await make(output, command, [...linkFlags, ...objects], (path) => createRequire(import.meta.url)(path));
 }
@@ -154,7 +166,7 @@ async function inParallel(items, work) {
 
 function readStamp() {
   try {
-    return existsSync(output) ? JSON.parse(readFileSync(stamp, 'utf8')) : undefined;
+    return Object.values(outputs).every(existsSync) ? JSON.parse(readFileSync(stamp, 'utf8')) : undefined;
   } catch {
     return undefined;
   }
@@ -168,9 +180,9 @@ function removeOthers(objects) {
   }
 }
 
-/** An addon of other sources would answer for these. */
+/** Addons of other sources would answer for these. */
 function giveUp(why, isError, advice = '') {
-  for (const path of [output, stamp]) rmSync(path, { force: true });
+  for (const path of [...Object.values(outputs), stamp]) rmSync(path, { force: true });
   say(`${why}: ${onOnnxruntime}${advice}`);
   if (isError) process.exitCode = 1;
 }
