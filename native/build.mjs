@@ -24,7 +24,7 @@ const instructionSets = {
     avx2: ['-mavx2', '-mfma'],
     baseline: [],
   },
-  arm64: { baseline: [] }, // which has NEON
+  arm64: { neon: [] },
 };
 const platforms = ['linux'];
 const flags = [

@@ -111,7 +111,7 @@ double error_of(const Spec& spec, size_t layers, const std::vector<uint8_t>& pix
 
 std::vector<const char*> instruction_sets() {
   std::vector<const char*> here;
-  for (const char* isa : {"avx512", "avx2", "baseline"}) {
+  for (const char* isa : {"avx512", "avx2", "neon", "baseline"}) {
     try {
       choose_kernels(isa);
       here.push_back(isa);

@@ -18,8 +18,8 @@ export interface Addon {
 /** An external value: only the addon can look into it. */
 export type Handle = { readonly handle: unique symbol };
 
-/** Instruction sets for which there are kernels, the fastest first. The baseline of arm64 has NEON. */
-export const isas = ['avx512', 'avx2', 'baseline'] as const;
+/** Instruction sets for which there are kernels, the fastest first. Only arm64 has `neon`, and no other. */
+export const isas = ['avx512', 'avx2', 'neon', 'baseline'] as const;
 export type Isa = (typeof isas)[number];
 
 export interface NativeSpec {
