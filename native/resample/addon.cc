@@ -31,7 +31,7 @@ const Choice choices[] = {
     {&vgg::avx2_resample_kernels,
      [] { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }},
 #endif
-    {&vgg::baseline_resample_kernels, [] { return true; }},
+    {&vgg::plain_resample_kernels, [] { return true; }},
 };
 
 // JavaScript may have thrown already; then this is not what is thrown.

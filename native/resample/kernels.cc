@@ -1,6 +1,6 @@
 // By GCC's vector extensions. Compiled once for each instruction set with VGG_ISA set to avx512,
-// avx2 or baseline. No standard headers, whose inline functions would be compiled for it too;
-// those of the intrinsics are never anything but inlined.
+// avx2, neon or baseline. No standard headers, whose inline functions would be compiled for it
+// too; those of the intrinsics are never anything but inlined.
 //
 // All sums are modulo 2^32, and the result is bits 22 to 29 of one: no sum of pixels comes near
 // 2^30, and there is nothing to clamp.

@@ -36,8 +36,17 @@ struct ResampleKernels {
                    unsigned char* result);
 };
 
+#if defined(__x86_64__)
 extern const ResampleKernels avx512_resample_kernels;
 extern const ResampleKernels avx2_resample_kernels;
+#endif
+// Which every machine of the architecture has.
+#if defined(__aarch64__)
+extern const ResampleKernels neon_resample_kernels;
+static constexpr const ResampleKernels& plain_resample_kernels = neon_resample_kernels;
+#else
 extern const ResampleKernels baseline_resample_kernels;
+static constexpr const ResampleKernels& plain_resample_kernels = baseline_resample_kernels;
+#endif
 
 }  // namespace vgg

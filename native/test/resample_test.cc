@@ -1,4 +1,4 @@
-// Every instruction set against the baseline, over many sizes, in buffers that end where the pixels
+// Every instruction set against the plainest, over many sizes, in buffers that end where the pixels
 // do, so that AddressSanitizer sees a byte too many. That the bytes are right is tested from
 // JavaScript, against torchvision's.
 #include <cstdio>
@@ -20,7 +20,7 @@ std::vector<const vgg::ResampleKernels*> kernels_here() {
       __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq"))
     kernels.push_back(&vgg::avx512_resample_kernels);
 #endif
-  kernels.push_back(&vgg::baseline_resample_kernels);
+  kernels.push_back(&vgg::plain_resample_kernels);
   return kernels;
 }
 
@@ -43,7 +43,7 @@ int main() {
     const std::unique_ptr<uint8_t[]> pixels(new uint8_t[bytes]);
     for (size_t i = 0; i < bytes; ++i) pixels[i] = static_cast<uint8_t>(random());
     std::vector<uint8_t> expected(result_bytes);
-    vgg::resample(vgg::baseline_resample_kernels, pixels.get(), x, y, crop, expected.data());
+    vgg::resample(vgg::plain_resample_kernels, pixels.get(), x, y, crop, expected.data());
     for (const vgg::ResampleKernels* kernels : kernels_here()) {
       const std::unique_ptr<uint8_t[]> result(new uint8_t[result_bytes]());
       vgg::resample(*kernels, pixels.get(), x, y, crop, result.get());
@@ -57,7 +57,7 @@ int main() {
                                  {9, 9, 9, 1, 0}, {9, 9, 0, 0, 0}, {9, 9, 0, 5, 0}, {9, 9, 0, 4, 1}}) {
     try {
       uint8_t result[48];
-      vgg::resample(vgg::baseline_resample_kernels, nullptr, wrong, {9, 9, 0, 4, 0}, 4, result);
+      vgg::resample(vgg::plain_resample_kernels, nullptr, wrong, {9, 9, 0, 4, 0}, 4, result);
       ++failed;
       std::printf("a wrong axis is not refused\n");
     } catch (const std::invalid_argument&) {
