@@ -2,6 +2,7 @@ import { constants, readFileSync } from 'node:fs';
 import { access, stat, statfs } from 'node:fs/promises';
 import { arch, cpus, freemem, platform, totalmem } from 'node:os';
 import { dirname } from 'node:path';
+import { buildCommand } from '../addon-file.js';
 import { availableCpus } from '../cpus.js';
 import { notBuilt } from '../engines/choose.js';
 import { isAddonBuilt, loadAddon } from '../engines/native/addon.js';
@@ -79,7 +80,7 @@ export async function checkEngine(): Promise<Check> {
     return { name, ok: true, seen: `native, CPU; ${seen}` };
   } catch (error) {
     const [reason = ''] = (error as Error).message.split('\n');
-    return { name, ok: false, seen: reason, advice: 'Build it again on this machine: npm run build.' };
+    return { name, ok: false, seen: reason, advice: `Build it again on this machine: ${buildCommand}.` };
   }
 }
 

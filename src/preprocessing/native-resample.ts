@@ -1,10 +1,7 @@
 import { createRequire } from 'node:module';
-import { fileURLToPath } from 'node:url';
+import { addonFile } from '../addon-file.js';
 import { type Axis, cropAxes, type Preset } from './geometry.js';
 import { type Picture, resample } from './resample.js';
-
-/** Where native/build.mjs puts what it has compiled of native/resample. */
-const addonPath = fileURLToPath(new URL('../../../native/build/vgg_resample.node', import.meta.url));
 
 /**
  * One instruction set's function of the addon. Writes the pixels that the crop shows and leaves those around them.
@@ -25,8 +22,10 @@ export const nativeResamples: ReadonlyMap<string, Resample> = new Map(
 export const fastestResample: Resample = nativeResamples.values().next().value ?? resample;
 
 function load(): Readonly<Record<string, NativeResample>> {
+  const path = addonFile('vgg_resample');
+  if (path === undefined) return {};
   try {
-    return createRequire(import.meta.url)(addonPath) as Record<string, NativeResample>;
+    return createRequire(import.meta.url)(path) as Record<string, NativeResample>;
   } catch {
     return {};
   }
