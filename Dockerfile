@@ -20,7 +20,7 @@ WORKDIR /app
 COPY LICENSE NOTICE package.json ./
 COPY --from=build /app/node_modules ./node_modules
 COPY --from=build /app/dist/src ./dist/src
-COPY --from=build /app/native/build/vgg_native.node ./native/build/
+COPY --from=build /app/native/build/*.node ./native/build/
 COPY models ./models
 # Owned by the service's user before a volume is mounted over it, so that a new named volume is writable.
 RUN mkdir -p /home/node/.cache && chown node:node /home/node/.cache

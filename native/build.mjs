@@ -1,11 +1,15 @@
 /**
- * Compiles the native engine into native/build/vgg_native.node with whatever C++17 compiler is there, and says in one
- * line what it did. `npm run build` calls it after tsc.
+ * Compiles the addons, the native engine (vgg_native.node) and the resample of pictures (vgg_resample.node), into
+ * native/build with whatever C++17 compiler is there, and says in one line what it did. `npm run build` calls it after tsc.
  *
- *     node native/build.mjs [--require]
+ *     node native/build.mjs [--require] [--into FOLDER]
  *
- * Without a compiler, and on machines for which there are no kernels, the service runs on onnxruntime: that is no error
- * unless --require is given. What does not compile is one in CI, and with --require.
+ * Without a compiler, and on machines for which there are no kernels, the prebuilt addons serve (prebuilt.sh) where they
+ * are of the same sources; else the service runs on onnxruntime and resamples in TypeScript. That is no error unless
+ * --require is given. What does not compile is one in CI, and with --require.
+ *
+ * CXX names the compiler, with arguments if need be. CXXFLAGS, CPPFLAGS and LDFLAGS are not read: what they hold is often
+ * meant for one machine (-march=native), and would reach the kernels of all.
  *
  * Objects are kept under names that hold the hash of all that went into them, so a second build has nothing to do.
  */
@@ -14,17 +18,13 @@ import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
-import { join } from 'node:path';
-import { promisify } from 'node:util';
+import { basename, join, resolve } from 'node:path';
+import { parseArgs, promisify } from 'node:util';
 
-/** The kernels are compiled once for each of these; which one runs is decided where it runs. Never -march=native. */
-const instructionSets = {
-  x64: {
-    avx512: ['-mavx512f', '-mavx512vl', '-mavx512bw', '-mavx512dq', '-mavx2', '-mfma'],
-    avx2: ['-mavx2', '-mfma'],
-    baseline: [],
-  },
-  arm64: { baseline: [] }, // which has NEON
+const addons = {
+  vgg_native: { sources: 'src', face: 'addon.cc', flags: [] },
+  // Its weights must be those of JavaScript, to the last bit.
+  vgg_resample: { sources: 'resample', face: 'resample/addon.cc', flags: ['-ffp-contract=off'] },
 };
 const platforms = ['linux'];
 const flags = [
@@ -37,93 +37,109 @@ const flags = [
   '-DNAPI_VERSION=8',
   ...['-Wall', '-Wextra', '-Wno-psabi'],
 ];
+const folder = import.meta.dirname;
 /** Every symbol is looked up when the addon is loaded: one that is missing shows here and not in the middle of a run. */
 const linkFlags = ['-shared', '-pthread', '-Wl,-z,now', '-Wl,--as-needed'];
+/** Nothing but Node-API's two functions may leave an addon: a standard library inside of it is nobody else's. */
+const exportsFile = join(folder, 'exports.map');
+/** Which sources are compiled for which instruction sets. */
+const kernelsFile = join(folder, 'kernels.txt');
 
-const folder = import.meta.dirname;
-const buildFolder = join(folder, 'build');
-const output = join(buildFolder, 'vgg_native.node');
-/** The key of `output`: what it was made from, and by which compiler. */
-const stamp = join(buildFolder, 'vgg_native.json');
+const { values: options } = parseArgs({ options: { require: { type: 'boolean' }, into: { type: 'string' } } });
+const isRequired = options.require === true;
+const buildFolder = resolve(options.into ?? join(folder, 'build'));
+const prebuiltFolder = join(folder, 'prebuilt', `${process.platform}-${process.arch}`);
+/** Beside the addons, their key: what they were made from, and by which compiler. */
+const stampName = 'vgg_native.json';
 const onOnnxruntime = 'the service runs on onnxruntime';
-const isRequired = process.argv.includes('--require');
 
 await build();
 
 async function build() {
   const startedAt = performance.now();
-  const sets = platforms.includes(process.platform) ? instructionSets[process.arch] : undefined;
-  if (!sets) return giveUp(`there are none of its kernels for ${process.platform} ${process.arch}`, isRequired);
-  const units = unitsOf(sets);
+  const units = platforms.includes(process.platform) ? unitsOf(process.arch) : [];
+  if (units.length === 0) return giveUp(`there are none of its kernels for ${process.platform} ${process.arch}`);
   const compiler = findCompiler();
-  const key = { sources: hash(units.map(({ content }) => content)), compiler: compiler?.version };
-  const built = readStamp();
+  const key = { sources: hash(units.map(({ content }) => content)), compiler: compiler?.identity };
+  if (readStamp(prebuiltFolder)?.sources !== key.sources) removeAddons(prebuiltFolder);
+  const built = readStamp(buildFolder);
   if (built?.sources === key.sources && (!compiler || built.compiler === key.compiler)) return say('up to date');
-  if (!compiler) {
-    return giveUp('no C++ compiler found (CXX, g++, clang++)', isRequired, '. Debian: apt-get install g++');
-  }
+  if (!compiler) return giveUp('no C++ compiler found (CXX, g++, clang++)', '. Debian: apt-get install g++');
 
   mkdirSync(buildFolder, { recursive: true });
   try {
     const objects = await inParallel(units, (unit) => compile(unit, compiler));
-    await link(objects, compiler);
-    writeFileSync(stamp, JSON.stringify(key));
+    for (const addon of Object.keys(addons)) {
+      const own = objects.filter((_, at) => units[at].addon === addon);
+      await link(join(buildFolder, `${addon}.node`), own, compiler);
+    }
+    writeFileSync(join(buildFolder, stampName), JSON.stringify(key));
     removeOthers(objects);
   } catch (error) {
     process.stderr.write(error.stderr || `${error.message}\n`);
-    const isError = isRequired || ![undefined, '', '0', 'false'].includes(process.env.CI);
-    return giveUp(`it does not compile with ${compiler.version}`, isError);
+    giveUp(`it does not compile with ${compiler.version}`);
+    if (![undefined, '', '0', 'false'].includes(process.env.CI)) process.exitCode = 1;
+    return;
   }
   say(`built in ${((performance.now() - startedAt) / 1000).toFixed(1)} s`);
 }
 
-/** One for each object: the source, its own flags, and all that the object depends on but for the compiler. */
-function unitsOf(sets) {
-  const sourceFolder = join(folder, 'src');
-  const files = readdirSync(sourceFolder).sort();
-  const headers = files.filter((file) => /\.(?:h|inc)$/.test(file)).map((file) => join(sourceFolder, file));
-  const unit = (name, source, own) => ({
-    name,
-    source,
-    flags: own,
-    content: hash([...flags, ...linkFlags, ...own, ...[source, ...headers].map((path) => readFileSync(path))]),
+/** One for each object: its source, its own flags, and all that it depends on but for the compiler. None without kernels. */
+function unitsOf(arch) {
+  const kernels = readFileSync(kernelsFile, 'utf8')
+    .split('\n')
+    .filter((line) => line !== '' && !line.startsWith('#'))
+    .map((line) => line.trim().split(/\s+/))
+    .map(([source, of, isa, ...own]) => ({ source, arch: of, isa, own }));
+  const here = kernels.filter((row) => row.arch === arch);
+  if (here.length === 0) return [];
+  return Object.entries(addons).flatMap(([addon, { sources, face, flags: addonFlags }]) => {
+    const files = readdirSync(join(folder, sources)).sort();
+    const shared = files.filter((file) => /\.(?:h|inc)$/.test(file)).map((file) => join(folder, sources, file));
+    const unit = (file, isa, more = []) => {
+      const source = join(folder, file);
+      const own = [...addonFlags, ...more];
+      const read = [source, ...shared, exportsFile].map((path) => readFileSync(path));
+      const name = [addon, basename(file, '.cc'), isa].filter(Boolean).join('-');
+      return { addon, name, source, flags: own, content: hash([...flags, ...linkFlags, ...own, ...read]) };
+    };
+    const all = new Set([face, ...files.filter((file) => file.endsWith('.cc')).map((file) => `${sources}/${file}`)]);
+    return [...all].flatMap((file) => {
+      if (!kernels.some(({ source }) => source === file)) return [unit(file)];
+      const rows = here.filter(({ source }) => source === file);
+      return rows.map(({ isa, own }) => unit(file, isa, [`-DVGG_ISA=${isa}`, ...own]));
+    });
   });
-  const sources = files.filter((file) => file.endsWith('.cc')).map((file) => join(sourceFolder, file));
-  return [
-    unit('addon', join(folder, 'addon.cc'), []),
-    ...sources.flatMap((source) => {
-      const name = source.slice(sourceFolder.length + 1, -'.cc'.length);
-      if (name !== 'kernels') return [unit(name, source, [])];
-      return Object.entries(sets).map(([isa, own]) => unit(`${name}-${isa}`, source, [`-DVGG_ISA=${isa}`, ...own]));
-    }),
-  ];
 }
 
 function nodeApiHeaders() {
   return createRequire(import.meta.url)('node-api-headers').include_dir;
 }
 
-/** @returns {{command: string[], version: string} | undefined} */
+/** @returns {{command: string[], version: string, identity: string} | undefined} */
 function findCompiler() {
   for (const name of [process.env.CXX, 'g++', 'clang++']) {
     const command = name?.split(' ').filter(Boolean) ?? [];
     if (command.length === 0) continue;
     const { status, stdout } = spawnSync(command[0], [...command.slice(1), '--version'], { encoding: 'utf8' });
-    if (status === 0) return { command, version: stdout.split('\n', 1)[0] };
+    if (status !== 0) continue;
+    const version = stdout.split('\n', 1)[0];
+    return { command, version, identity: [...command, version].join(' ') };
   }
   return undefined;
 }
 
-async function compile({ name, source, flags: own, content }, { command, version }) {
-  const object = join(buildFolder, `${name}-${hash([content, version]).slice(0, 16)}.o`);
-  const includes = name === 'addon' ? ['-isystem', nodeApiHeaders()] : [];
+async function compile({ name, source, flags: own, content }, { command, identity }) {
+  const object = join(buildFolder, `${name}-${hash([content, identity]).slice(0, 16)}.o`);
+  const includes = basename(source) === 'addon.cc' ? ['-isystem', nodeApiHeaders()] : [];
   if (!existsSync(object)) await make(object, command, [...flags, ...own, ...includes, '-c', source]);
   return object;
 }
 
-async function link(objects, { command }) {
+async function link(output, objects, { command }) {
   // A process that runs the old file keeps it: the new one is another file of the same name.
-  await make(output, command, [...linkFlags, ...objects], (path) => createRequire(import.meta.url)(path));
+  const args = [...linkFlags, `-Wl,--version-script=${exportsFile}`, ...objects];
+  await make(output, command, args, (path) => createRequire(import.meta.url)(path));
 }
 
 /** Writes under another name first, so that a file of the right name is whole, and may be made twice at a time. */
@@ -152,9 +168,11 @@ async function inParallel(items, work) {
   return results;
 }
 
-function readStamp() {
+/** What the addons in a folder were made from; undefined where one is missing, or where nobody knows. */
+function readStamp(ofFolder) {
   try {
-    return existsSync(output) ? JSON.parse(readFileSync(stamp, 'utf8')) : undefined;
+    const areThere = Object.keys(addons).every((addon) => existsSync(join(ofFolder, `${addon}.node`)));
+    return areThere ? JSON.parse(readFileSync(join(ofFolder, stampName), 'utf8')) : undefined;
   } catch {
     return undefined;
   }
@@ -168,11 +186,16 @@ function removeOthers(objects) {
   }
 }
 
-/** An addon of other sources would answer for these. */
-function giveUp(why, isError, advice = '') {
-  for (const path of [output, stamp]) rmSync(path, { force: true });
-  say(`${why}: ${onOnnxruntime}${advice}`);
-  if (isError) process.exitCode = 1;
+/** Addons of other sources would answer for these. */
+function removeAddons(ofFolder) {
+  const files = [...Object.keys(addons).map((addon) => `${addon}.node`), stampName];
+  for (const file of files) rmSync(join(ofFolder, file), { force: true });
+}
+
+function giveUp(why, advice = '') {
+  removeAddons(buildFolder);
+  say(`${why}: ${readStamp(prebuiltFolder) ? 'the prebuilt one serves' : `${onOnnxruntime}${advice}`}`);
+  if (isRequired) process.exitCode = 1;
 }
 
 /** Not to stdout, which belongs to whatever is built and then run: `npm run bench:engines -- --json`. */

@@ -16,17 +16,18 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   nearest: [],
   logging: [],
   'option-kinds': [],
+  'addon-file': [],
   // What the networks of every family are made of.
   network: ['tensor'],
   // Level 1: what is below, never each other.
   vgg: ['network'],
   resnet: ['network'],
   weights: ['errors', 'tensor'],
-  preprocessing: ['errors'],
+  preprocessing: ['errors', 'addon-file'],
   batching: ['errors'],
   config: ['cpus', 'nearest', 'option-kinds'],
   // Level 2.
-  engines: ['errors', 'tensor', 'network'],
+  engines: ['errors', 'tensor', 'network', 'addon-file'],
   // Level 3.
   'model-registry': ['errors', 'tensor', 'nearest', 'network', 'vgg', 'resnet', 'weights', 'batching', 'engines'],
   'registry-metrics': ['metrics', 'model-registry'],
@@ -62,6 +63,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
     'config',
     'preprocessing',
     'engines',
+    'addon-file',
     'model-registry',
     'server',
   ],

@@ -45,7 +45,7 @@ struct Spec {
   float std[3] = {0.229f, 0.224f, 0.225f};
   int max_batch = 1;
   int threads = 1;
-  const char* isa = "";  // "avx512", "avx2", "baseline"; "" is the best that the machine has
+  const char* isa = "";  // "avx512", "avx2", "neon", "baseline"; "": the machine's best
 };
 
 class Engine {

@@ -21,7 +21,11 @@ const Choice choices[] = {
      }},
     {&avx2_kernels, [] { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }},
 #endif
+#if defined(__aarch64__)
+    {&neon_kernels, [] { return true; }},
+#else
     {&baseline_kernels, [] { return true; }},
+#endif
 };
 
 }  // namespace

@@ -1,5 +1,5 @@
 // The inner loops, by GCC's vector extensions. Compiled once for each instruction set with VGG_ISA
-// set to avx512, avx2 or baseline. No standard headers: an inline function of theirs that is
+// set to avx512, avx2, neon or baseline. No standard headers: an inline function of theirs that is
 // compiled for AVX-512 here could be the copy that the linker keeps for everybody.
 #include "kernels.h"
 

@@ -115,10 +115,14 @@ struct Kernels {
   void (*linear)(const Linear&);
 };
 
-extern const Kernels baseline_kernels;
 #if defined(__x86_64__)
-extern const Kernels avx2_kernels;
 extern const Kernels avx512_kernels;
+extern const Kernels avx2_kernels;
+#endif
+#if defined(__aarch64__)
+extern const Kernels neon_kernels;  // every such processor has it
+#else
+extern const Kernels baseline_kernels;
 #endif
 
 }  // namespace vgg

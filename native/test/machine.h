@@ -11,7 +11,7 @@ namespace vgg {
 
 inline std::vector<const char*> instruction_sets() {
   std::vector<const char*> here;
-  for (const char* isa : {"avx512", "avx2", "baseline"}) {
+  for (const char* isa : {"avx512", "avx2", "neon", "baseline"}) {
     try {
       choose_kernels(isa);
       here.push_back(isa);

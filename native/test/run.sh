@@ -5,7 +5,7 @@ set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 source=$here/../src
 compiler=${CXX:-g++}
-tests=$(cd "$here" && echo *_test.cc)
+tests=$(cd "$here" && echo *_test.cc | sed s/resample_test.cc//)
 objects=$(mktemp -d)
 trap 'rm -rf "$objects"' EXIT
 
@@ -44,6 +44,21 @@ run() {
   return $status
 }
 
+# build_resample PROGRAM FLAGS...: the same for the resample of pictures.
+build_resample() {
+  program=$1
+  shift
+  mkdir -p "$objects/$program"
+  set -- -std=c++17 -ffp-contract=off -Wall -Wextra -Werror -Wno-psabi "$@"
+  for kernels in "baseline" "avx2 -mavx2 -mfma" "avx512 -mavx512f -mavx512vl -mavx512bw -mavx512dq -mavx2 -mfma"; do
+    isa=${kernels%% *}
+    [ "$isa" = baseline ] || [ "$(uname -m)" = x86_64 ] || continue
+    # shellcheck disable=SC2086
+    "$compiler" "$@" ${kernels#"$isa"} "-DVGG_ISA=$isa" -c "$here/../resample/kernels.cc" -o "$objects/$program/kernels-$isa.o"
+  done
+  "$compiler" "$@" "$here/resample_test.cc" "$here/../resample/resample.cc" "$objects/$program"/*.o -o "$objects/$program/run"
+}
+
 # Nothing but the table may leave a kernel's object file, or code for one machine would reach another.
 check_exports() {
   if nm --defined-only --extern-only "$objects/$1"/kernels-*.o | grep ' [A-Z] ' | grep -v ' [DR] .*_kernelsE$' >&2; then
@@ -60,10 +75,15 @@ for kind in "$@"; do
       build plain "$tests" -O3
       check_exports plain
       run plain
+      build_resample resample -O3
+      check_exports resample
+      "$objects/resample/run"
       ;;
     address)
       build address "$tests" -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all
       run address quick
+      build_resample resample-address -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all
+      "$objects/resample-address/run"
       ;;
     thread)
       build thread "$tests" -O1 -g -fsanitize=thread

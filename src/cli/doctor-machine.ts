@@ -2,6 +2,7 @@ import { constants, readFileSync } from 'node:fs';
 import { access, stat, statfs } from 'node:fs/promises';
 import { arch, cpus, freemem, platform, totalmem } from 'node:os';
 import { dirname } from 'node:path';
+import { buildCommand } from '../addon-file.js';
 import { availableCpus } from '../cpus.js';
 import { notBuilt } from '../engines/choose.js';
 import { precisions } from '../engines/engine.js';
@@ -89,7 +90,7 @@ export async function checkEngine(native: Capabilities | Error | undefined): Pro
   if (native === undefined) return { name, ok: true, seen: `${seen}; ${notBuilt}` };
   if (!(native instanceof Error)) return { name, ok: true, seen: `native, CPU: ${inWords(native)}; ${seen}` };
   const [reason = ''] = native.message.split('\n');
-  return { name, ok: false, seen: reason, advice: 'Build it again on this machine: npm run build.' };
+  return { name, ok: false, seen: reason, advice: `Build it again on this machine: ${buildCommand}.` };
 }
 
 /** `fp32 by avx512, avx2, baseline; bf16 does not run (...)` */

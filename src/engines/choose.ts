@@ -1,3 +1,4 @@
+import { buildCommand } from '../addon-file.js';
 import type { EngineName, EngineSpec, IsaChoice, Precision } from './engine.js';
 import { whyNotNative } from './native/layers.js';
 
@@ -10,8 +11,7 @@ export class EngineChoiceError extends Error {
 }
 
 /** With what to do about it. */
-export const notBuilt =
-  'the native engine is not built: "npm run build" builds it where a C++ compiler is (Debian: apt-get install g++)';
+export const notBuilt = `the native engine is not built: "${buildCommand}" builds it where a C++ compiler is (Debian: apt-get install g++)`;
 
 /** The instruction sets of the native engine's kernels for each precision. */
 export const isasOf = {

@@ -1,7 +1,7 @@
 import type { Header } from './container.js';
 import { decode } from './decode.js';
 import type { Preset } from './geometry.js';
-import { resample } from './resample.js';
+import { fastestResample } from './native-resample.js';
 
 /** A picture that is within the limits, and what to make of it. Plain data: it crosses into a worker. */
 export interface CropJob {
@@ -16,5 +16,5 @@ export interface CropJob {
  * @throws ServiceError `image_truncated`, `image_corrupt`
  */
 export async function makeCrop({ bytes, header, preset, exifOrientation }: CropJob): Promise<Uint8Array<ArrayBuffer>> {
-  return resample(await decode(bytes, header, exifOrientation), preset);
+  return fastestResample(await decode(bytes, header, exifOrientation), preset);
 }

@@ -26,7 +26,7 @@ describe('chooseEngine()', () => {
   test('auto takes onnxruntime where native is not built, and says how to build it', () => {
     const { engine, reason } = chooseEngine('auto', false, vgg);
     assert.equal(engine, 'onnxruntime');
-    assert.match(reason, /not built: "npm run build" .* apt-get install g\+\+/);
+    assert.match(reason, /not built: "node \/.*\/native\/build\.mjs" .* apt-get install g\+\+/);
   });
 
   test('auto takes onnxruntime for a network that native does not run, and names the first such layer', () => {
@@ -44,7 +44,7 @@ describe('chooseEngine()', () => {
     assert.equal(chooseEngine('native', true, vgg).engine, 'native');
     assert.throws(() => chooseEngine('native', false, vgg), {
       name: 'EngineChoiceError',
-      message: /^--engine native: the native engine is not built: "npm run build" builds it/,
+      message: /^--engine native: the native engine is not built: "node \/.*\/native\/build\.mjs" builds it/,
     });
     assert.throws(() => chooseEngine('native', true, resnet), {
       name: 'EngineChoiceError',

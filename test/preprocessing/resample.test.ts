@@ -1,9 +1,13 @@
 import assert from 'node:assert/strict';
+import { createRequire } from 'node:module';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import type { Preset } from '../../src/preprocessing/geometry.js';
+import { decode } from '../../src/preprocessing/decode.js';
+import { type Axis, cropAxes, type Preset } from '../../src/preprocessing/geometry.js';
+import { readHeader } from '../../src/preprocessing/header.js';
+import { nativeResamples } from '../../src/preprocessing/native-resample.js';
 import { type Picture, resample } from '../../src/preprocessing/resample.js';
-import { fixture, sha256 } from './fixtures.js';
+import { fixture, picture, referenceRows, sha256, sixteenBitGrey } from './fixtures.js';
 
 /** The same pixels as test/fixtures/make-pictures.py. */
 function noise(width: number, height: number): Picture {
@@ -11,14 +15,98 @@ function noise(width: number, height: number): Picture {
   return { pixels, width, height };
 }
 
-test("resample: torchvision's bytes for 80 geometries", () => {
-  const rows: [number, number, number, number, string][] = JSON.parse(fixture('geometries.json').toString());
-  assert.equal(rows.length, 80);
-  for (const [width, height, resize, crop, expected] of rows) {
-    const actual = sha256(resample(noise(width, height), { resize, crop }));
-    assert.equal(actual, expected, `${width} x ${height}, resize ${resize}, crop ${crop}`);
+if (nativeResamples.size === 0) {
+  console.log('native resample: its addon is not built, so that it is not tested (native/build.mjs says why)');
+}
+
+for (const [name, resampleBy] of [['TypeScript', resample] as const, ...nativeResamples]) {
+  test(`resample (${name}): torchvision's bytes for 80 geometries`, () => {
+    const rows: [number, number, number, number, string][] = JSON.parse(fixture('geometries.json').toString());
+    assert.equal(rows.length, 80);
+    for (const [width, height, resize, crop, expected] of rows) {
+      const actual = sha256(resampleBy(noise(width, height), { resize, crop }));
+      assert.equal(actual, expected, `${width} x ${height}, resize ${resize}, crop ${crop}`);
+    }
+  });
+
+  test(`resample (${name}): torchvision's crop of each reference picture but the one of 16 bits`, async () => {
+    for (const { file, resize, crop, crop_sha256 } of referenceRows) {
+      if (file === sixteenBitGrey) continue;
+      const bytes = picture(file);
+      const decoded = await decode(bytes, readHeader(bytes), false);
+      assert.equal(sha256(resampleBy(decoded, { resize, crop })), crop_sha256, file);
+    }
+  });
+}
+
+for (const [isa, resampleByIsa] of nativeResamples) {
+  test(`resample (${isa}): the bytes of the one in TypeScript, for any size`, () => {
+    const side = fc.oneof(fc.integer({ min: 1, max: 40 }), fc.integer({ min: 1, max: 400 }));
+    const preset = fc.record({ resize: fc.integer({ min: 1, max: 80 }), crop: fc.integer({ min: 1, max: 100 }) });
+    fc.assert(
+      fc.property(side, side, preset, fc.integer(), (width, height, preset, seed) => {
+        const pixels = noise(width, height).pixels.map((value) => value ^ seed);
+        const expected = resample({ pixels, width, height }, preset);
+        assert.ok(Buffer.from(resampleByIsa({ pixels, width, height }, preset)).equals(expected));
+      }),
+      { numRuns: 500 },
+    );
+  });
+}
+
+test('native resample: arguments that do not go together are a TypeError', { skip: nativeResamples.size === 0 }, () => {
+  const addon = createRequire(import.meta.url)('../../../native/build/vgg_resample.node') as Record<
+    string,
+    (...given: readonly unknown[]) => void
+  >;
+  const { x, y } = cropAxes(9, 6, { resize: 4, crop: 3 });
+  const pixels = new Uint8Array(9 * 6 * 3);
+  const good: readonly unknown[] = [pixels, x, y, 3, new Uint8Array(27)];
+  const wrongAxes: readonly Partial<Record<keyof Axis, unknown>>[] = [
+    { source: 8 },
+    { source: 0 },
+    { source: 2 ** 31 },
+    { resized: 0 },
+    { resized: 2 ** 40 },
+    { start: -1 },
+    { start: 0.5 },
+    { start: Number.NaN },
+    { start: x.resized },
+    { count: 0 },
+    { count: 4 },
+    { offset: 1 },
+    { offset: '0' },
+  ];
+  const wrong: readonly (readonly unknown[])[] = [
+    [],
+    ...good.map((_, at) => good.with(at, undefined)),
+    ...wrongAxes.map((field) => good.with(1, { ...x, ...field })),
+    ...wrongAxes.map((field) => good.with(2, { ...y, ...field })),
+    good.with(0, new Uint8Array(9 * 6 * 3 - 1)),
+    good.with(0, new Uint16Array(9 * 6 * 3)),
+    good.with(0, detached(9 * 6 * 3)),
+    good.with(4, new Uint8Array(26)),
+    good.with(4, new Float32Array(27)),
+    good.with(4, pixels.subarray(0, 27)),
+    good.with(3, 2 ** 30),
+  ];
+  for (const [isa, native] of Object.entries(addon)) {
+    native(...good);
+    for (const given of wrong) assert.throws(() => native(...given), TypeError, `${isa} ${JSON.stringify(given)}`);
+    const angry = {
+      get source() {
+        throw new RangeError('No.');
+      },
+    };
+    assert.throws(() => native(...good.with(1, angry)), RangeError);
   }
 });
+
+function detached(length: number): Uint8Array {
+  const bytes = new Uint8Array(length);
+  structuredClone(bytes, { transfer: [bytes.buffer] });
+  return bytes;
+}
 
 test('resample: the window is what the whole picture would show', () => {
   const side = fc.integer({ min: 1, max: 60 });

@@ -1,10 +1,6 @@
-import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { fileURLToPath } from 'node:url';
+import { addonFile, buildCommand } from '../../addon-file.js';
 import type { Precision } from '../engine.js';
-
-/** Where native/build.mjs puts what it has compiled. */
-const addonPath = fileURLToPath(new URL('../../../../native/build/vgg_native.node', import.meta.url));
 
 /** What native/addon.cc exports. Every call throws Error or TypeError for what it cannot do. */
 export interface Addon {
@@ -81,18 +77,21 @@ export type NativeLayer =
       readonly bias: Place;
     };
 
+/** Built here, or prebuilt for such machines. */
 export function isAddonBuilt(): boolean {
-  return existsSync(addonPath);
+  return addonFile('vgg_native') !== undefined;
 }
 
 /** @throws Error that says why it cannot be loaded, and what to do */
 export function loadAddon(): Addon {
+  const path = addonFile('vgg_native');
   try {
-    return createRequire(import.meta.url)(addonPath) as Addon;
+    if (path === undefined) throw new Error('it is not built');
+    return createRequire(import.meta.url)(path) as Addon;
   } catch (error) {
     throw new Error(
-      `The native engine cannot be loaded: ${(error as Error).message}. Build it on this machine (npm run build), or ` +
-        'take --engine onnxruntime.',
+      `The native engine cannot be loaded: ${(error as Error).message}. Build it on this machine (${buildCommand}), ` +
+        'or take --engine onnxruntime.',
       { cause: error },
     );
   }
