@@ -35,7 +35,7 @@ export function pngEnding(bytes: Uint8Array): Ending {
   return 'cut';
 }
 
-interface Chunk {
+export interface Chunk {
   readonly type: string;
   /** Of the chunk's data; `end` is just past them, where the CRC begins. */
   readonly start: number;
@@ -44,7 +44,7 @@ interface Chunk {
 }
 
 /** https://www.w3.org/TR/png-3/#5Chunk-layout */
-function* chunks(bytes: Uint8Array): Generator<Chunk> {
+export function* chunks(bytes: Uint8Array): Generator<Chunk> {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   for (let at = 8; at + 8 <= bytes.length; ) {
     const start = at + 8;
