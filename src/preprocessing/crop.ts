@@ -2,6 +2,7 @@ import type { Header } from './container.js';
 import { decode } from './decode.js';
 import type { Preset } from './geometry.js';
 import { fastestResample } from './native-resample.js';
+import { decodeSmallPng } from './small-png.js';
 
 /** A picture that is within the limits, and what to make of it. Plain data: it crosses into a worker. */
 export interface CropJob {
@@ -9,6 +10,15 @@ export interface CropJob {
   readonly header: Header;
   readonly preset: Preset;
   readonly exifOrientation: boolean;
+}
+
+/**
+ * Of a picture for which libvips is not needed.
+ * @returns [crop, crop, 3], RGB, in a buffer of its own; undefined for any other picture
+ */
+export function makeCropAtOnce({ bytes, header, preset }: CropJob): Uint8Array<ArrayBuffer> | undefined {
+  const picture = header.format === 'PNG' ? decodeSmallPng(bytes, header) : undefined;
+  return picture && fastestResample(picture, preset);
 }
 
 /**

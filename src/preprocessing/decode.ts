@@ -8,7 +8,6 @@ import { jpegEnding } from './jpeg.js';
 import { pngEnding } from './png.js';
 import { corrupt, truncated } from './refusals.js';
 import type { Picture } from './resample.js';
-import { decodeSmallPng } from './small-png.js';
 import { webpEnding } from './webp.js';
 
 const endings = {
@@ -29,17 +28,11 @@ if (isMainThread) {
 }
 
 /**
- * What `Image.open(file).convert('RGB')` of Pillow gives: docs/images.md goes through the kinds of pictures.
+ * What `Image.open(file).convert('RGB')` of Pillow gives, by libvips: docs/images.md goes through the kinds of pictures.
  * @param exifOrientation turn and mirror the picture as its EXIF says, which Pillow does not
  * @throws ServiceError `image_truncated`, `image_corrupt`
  */
 export async function decode(bytes: Uint8Array, header: Header, exifOrientation: boolean): Promise<Picture> {
-  const picture = header.format === 'PNG' ? decodeSmallPng(bytes, header) : undefined;
-  return picture ?? (await decodeByVips(bytes, header, exifOrientation));
-}
-
-/** The same, always by libvips: for the test that compares the two decoders of small PNGs. */
-export async function decodeByVips(bytes: Uint8Array, header: Header, exifOrientation: boolean): Promise<Picture> {
   const ending = endings[header.format](bytes);
   // Pillow needs the end of a JPEG, and only of a JPEG. libvips stops at the last row of pixels.
   if (header.format === 'JPEG' && ending !== 'whole') throw refusal(bytes, header, ending);

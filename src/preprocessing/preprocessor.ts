@@ -1,13 +1,15 @@
 import { ServiceError } from '../errors.js';
-import { type CropJob, makeCrop } from './crop.js';
+import { type CropJob, makeCrop, makeCropAtOnce } from './crop.js';
+import { Gate } from './gate.js';
 import type { Preset } from './geometry.js';
 import { readHeader } from './header.js';
 import { checkBytes, checkSize, type ImageLimits } from './limits.js';
+import { nativeResamples } from './native-resample.js';
 import { WorkerPool } from './pool.js';
 import { clientClosed, shuttingDown } from './refusals.js';
 
 export interface PreprocessorOptions {
-  /** Worker threads for the pictures that are not small, at least 1. */
+  /** Worker threads for large pictures, at least 1; twice as many that are not large are read at a time. */
   readonly threads: number;
   readonly limits: ImageLimits;
   /** Turn and mirror a picture as its EXIF says, before anything else. torchvision does not. */
@@ -35,22 +37,26 @@ export interface Preprocessor {
   close(): Promise<void>;
 }
 
+interface Most {
+  readonly bytes: number;
+  /** Those that are read and those that are written: what the resample costs. */
+  readonly pixels: number;
+}
+
 /**
- * Up to here a picture is not worth the way into a thread and back. On 2 CPUs with 8 pictures in flight
- * (bench/preprocessing.ts): a 28 x 28 PNG for a crop of 32 is read 2,700 times a second here and 1,750 times in the
- * threads; a 120 x 120 PNG for a crop of 224 as often either way, but here the event loop stands still for up to 19 ms
- * instead of 4; a 640 x 427 JPEG likewise, 46 ms instead of 5.
+ * Up to here a picture is not worth the way into a worker thread and back: it is decoded on libuv's threads and resampled
+ * here, which native code does in 0.4 ms at most. On 2 CPUs with 8 pictures in flight (bench/preprocessing.ts) a 640 x 427
+ * JPEG is read 343 times a second so, 288 times in the threads. Of a larger one the resample would hold up the event loop.
  */
-const inlineBytes = 32_768;
-const inlinePixels = 32_768;
-/**
- * Up to here a picture that has the service to itself is not worth it either: the way takes 0.9 ms of 7 for a
- * 640 x 427 JPEG (bench/overhead.ts), and the resample holds up the event loop for 2 ms while there is no one to wait.
- */
-const inlineAlonePixels = 524_288;
+const nearby: Most = { bytes: 1_048_576, pixels: 524_288 };
+/** The same where the resample is in TypeScript, which takes eight times as long; but a picture that is alone holds no one up. */
+const nearbyInTypeScript: Most = { bytes: 32_768, pixels: 32_768 };
+/** Each of those spends half of its time waiting for the event loop or for a thread. */
+const nearbyPerThread = 2;
 
 export function createPreprocessor(options: PreprocessorOptions): Preprocessor {
   const { threads, limits, exifOrientation, maxPending = Infinity } = options;
+  const gate = new Gate(nearbyPerThread * threads);
   const pool = new WorkerPool<CropJob>(new URL('./worker.js', import.meta.url), threads);
   const pending = new Set<Promise<Uint8Array>>();
   let closed = false;
@@ -63,13 +69,15 @@ export function createPreprocessor(options: PreprocessorOptions): Preprocessor {
     const header = readHeader(bytes);
     checkSize(header, limits);
     const job: CropJob = { bytes, header, preset, exifOrientation };
-    const isInline = isSmall(job) || (pending.size === 0 && pixelsOf(job) <= inlineAlonePixels);
-    const making = isInline ? makeCrop(job) : pool.run(job, signal);
+    const isNearby = fits(job, nativeResamples.size > 0 || pending.size === 0 ? nearby : nearbyInTypeScript);
+    const crop = isNearby ? makeCropAtOnce(job) : undefined;
+    if (crop) return crop;
+    const making = isNearby ? gate.run(() => makeCrop(job), signal) : pool.run(job, signal);
     pending.add(making);
     try {
-      const crop = await making;
+      const made = await making;
       if (signal?.aborted) throw clientClosed();
-      return crop;
+      return made;
     } finally {
       pending.delete(making);
     }
@@ -78,19 +86,15 @@ export function createPreprocessor(options: PreprocessorOptions): Preprocessor {
     preprocess,
     close: async () => {
       closed = true;
+      gate.close();
       await pool.close();
       await Promise.allSettled(pending);
     },
   };
 }
 
-function isSmall(job: CropJob): boolean {
-  return job.bytes.length <= inlineBytes && pixelsOf(job) <= inlinePixels;
-}
-
-/** Those that are read and those that are written: what the resample costs. */
-function pixelsOf({ header, preset }: CropJob): number {
-  return header.width * header.height + preset.crop ** 2;
+function fits({ bytes, header, preset }: CropJob, most: Most): boolean {
+  return bytes.length <= most.bytes && header.width * header.height + preset.crop ** 2 <= most.pixels;
 }
 
 function queueFull(pending: number): ServiceError {

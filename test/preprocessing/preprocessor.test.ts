@@ -23,8 +23,11 @@ import {
 
 const limits = { maxBytes: 1_000_000, maxPixels: 50_000_000, maxAspect: 1000 };
 const preset = { resize: 256, crop: 224 };
-/** Small enough to stay out of the threads. */
 const smallPreset = { resize: 32, crop: 32 };
+/** Too large to be read outside of the threads, however it is resampled. */
+const large = picture('hubble_deep_field.jpg');
+/** Small, but nothing that is read without libvips. */
+const interlaced = fixture('kinds/interlaced-3x2.png');
 
 function start(t: TestContext, options: Partial<PreprocessorOptions> = {}): Preprocessor {
   const preprocessor = createPreprocessor({ threads: 1, limits, exifOrientation: false, ...options });
@@ -68,18 +71,18 @@ test('preprocess: a thread that starts leaves alone which loaders libvips may us
   const { preprocess } = start(t);
   sharp.block({ operation: ['VipsForeignLoadPng'] });
   t.after(() => sharp.unblock({ operation: ['VipsForeignLoadPng'] }));
-  const jpeg = picture('rocket.jpg');
-  await Promise.all([preprocess(jpeg, preset), preprocess(jpeg, preset)]); // One here, one in a new thread.
-  await assert.rejects(preprocess(picture('chelsea_2x3.png'), smallPreset), { code: 'image_corrupt' });
+  await preprocess(large, preset);
+  await assert.rejects(preprocess(interlaced, smallPreset), { code: 'image_corrupt' });
 });
 
 test('preprocess: bytes in the middle of a larger buffer, which the caller keeps', async (t) => {
   const { preprocess } = start(t);
   for (const [file, size] of [
-    ['rocket.jpg', preset],
-    ['chelsea_2x3.png', smallPreset],
+    ['images/hubble_deep_field.jpg', preset],
+    ['images/rocket.jpg', preset],
+    ['images/chelsea_2x3.png', smallPreset],
   ] as const) {
-    const bytes = picture(file);
+    const bytes = fixture(file);
     const body = Buffer.concat([Buffer.alloc(100), bytes, Buffer.alloc(100)]);
     const crop = await preprocess(body.subarray(100, 100 + bytes.length), size);
     assert.deepEqual(crop, await preprocess(bytes, size));
@@ -121,20 +124,22 @@ test('preprocess: aborted before, while it is being made here, and while a threa
   });
   const controller = new AbortController();
   const here = preprocess(picture('rocket.jpg'), preset, controller.signal);
-  const inThread = preprocess(picture('rocket.jpg'), preset, controller.signal);
+  const inThread = preprocess(large, preset, controller.signal);
   controller.abort();
   await Promise.all([here, inThread].map((crop) => assert.rejects(crop, { code: 'client_closed_request' })));
 });
 
 test('preprocess: one more than maxPending', async (t) => {
   const { preprocess } = start(t, { maxPending: 2 });
-  const [large, small] = [preprocess(picture('rocket.jpg'), preset), preprocess(blackPng(9, 9), smallPreset)];
-  await assert.rejects(preprocess(blackPng(9, 9), smallPreset), {
-    code: 'queue_full',
-    retryAfterSeconds: 1,
-    message: '2 pictures wait to be read, and no more may. Try again in 1 s.',
-  });
-  await Promise.all([large, small]);
+  const made = [preprocess(large, preset), preprocess(interlaced, smallPreset)];
+  for (const more of [interlaced, blackPng(9, 9)]) {
+    await assert.rejects(preprocess(more, smallPreset), {
+      code: 'queue_full',
+      retryAfterSeconds: 1,
+      message: '2 pictures wait to be read, and no more may. Try again in 1 s.',
+    });
+  }
+  await Promise.all(made);
   await assert.rejects(preprocess(Buffer.from('hello'), smallPreset), { code: 'not_an_image' });
   await preprocess(blackPng(9, 9), smallPreset);
 });
@@ -142,14 +147,13 @@ test('preprocess: one more than maxPending', async (t) => {
 test('close: what runs is answered, then nothing more is taken', async () => {
   const { preprocess, close } = createPreprocessor({ threads: 1, limits, exifOrientation: false });
   let made = 0;
-  const count = (crop: Uint8Array) => (made += crop.length === 224 * 224 * 3 ? 1 : 0);
-  const here = preprocess(picture('rocket.jpg'), preset).then(count);
-  const inThread = preprocess(picture('rocket.jpg'), preset).then(count);
-  const waiting = assert.rejects(preprocess(picture('rocket.jpg'), preset), { code: 'shutting_down' });
+  const make = (bytes: Uint8Array) => preprocess(bytes, smallPreset);
+  const count = (crop: Uint8Array) => (made += crop.length === 32 * 32 * 3 ? 1 : 0);
+  const running = [interlaced, interlaced, large].map((bytes) => make(bytes).then(count));
+  const waiting = [interlaced, large].map((bytes) => assert.rejects(make(bytes), { code: 'shutting_down' }));
   await Promise.all([close(), close()]);
-  assert.equal(made, 2);
-  await Promise.all([here, inThread]);
-  await waiting;
+  assert.equal(made, 3);
+  await Promise.all([...running, ...waiting]);
   await assert.rejects(preprocess(blackPng(9, 9), smallPreset), { code: 'shutting_down' });
 });
 

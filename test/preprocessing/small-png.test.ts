@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { crc32, deflateSync } from 'node:zlib';
 import fc from 'fast-check';
 import type { Header } from '../../src/preprocessing/container.js';
-import { decodeByVips } from '../../src/preprocessing/decode.js';
+import { decode } from '../../src/preprocessing/decode.js';
 import { readHeader } from '../../src/preprocessing/header.js';
 import type { Picture } from '../../src/preprocessing/resample.js';
 import { decodeSmallPng } from '../../src/preprocessing/small-png.js';
@@ -99,7 +99,7 @@ test("decodeSmallPng: libvips' pixels of every plain PNG", async () => {
   await fc.assert(
     fc.asyncProperty(plainPng, async (file) => {
       const picture = decodeSmallPng(file, readHeader(file));
-      const { pixels, width, height } = await decodeByVips(file, readHeader(file), false);
+      const { pixels, width, height } = await decode(file, readHeader(file), false);
       assert.deepEqual(picture, { pixels: new Uint8Array(pixels), width, height });
     }),
     { numRuns: 300 },
@@ -121,7 +121,7 @@ test('decodeSmallPng: of a damaged file it gives what libvips gives, or leaves i
       if (ours === undefined) return;
       assert.ok(ours !== 'refused');
       read++;
-      const theirs = await outcome(() => decodeByVips(file, found, false));
+      const theirs = await outcome(() => decode(file, found, false));
       assert.ok(theirs !== undefined && theirs !== 'refused');
       assert.deepEqual(ours.pixels, new Uint8Array(theirs.pixels));
     }),
