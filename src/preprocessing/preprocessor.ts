@@ -9,7 +9,7 @@ import { WorkerPool } from './pool.js';
 import { clientClosed, shuttingDown } from './refusals.js';
 
 export interface PreprocessorOptions {
-  /** Worker threads for large pictures, at least 1; twice as many that are not large are read at a time. */
+  /** Worker threads for large pictures, at least 1; as many that are not large are read at a time. */
   readonly threads: number;
   readonly limits: ImageLimits;
   /** Turn and mirror a picture as its EXIF says, before anything else. torchvision does not. */
@@ -46,17 +46,15 @@ interface Most {
 /**
  * Up to here a picture is not worth the way into a worker thread and back: it is decoded on libuv's threads and resampled
  * here, which native code does in 0.4 ms at most. On 2 CPUs with 8 pictures in flight (bench/preprocessing.ts) a 640 x 427
- * JPEG is read 343 times a second so, 288 times in the threads. Of a larger one the resample would hold up the event loop.
+ * JPEG is read a fifth to a third more often so than in the threads. Of a larger one the resample would hold up the event loop.
  */
 const nearby: Most = { bytes: 1_048_576, pixels: 524_288 };
 /** The same where the resample is in TypeScript, which takes eight times as long; but a picture that is alone holds no one up. */
 const nearbyInTypeScript: Most = { bytes: 32_768, pixels: 32_768 };
-/** Each of those spends half of its time waiting for the event loop or for a thread. */
-const nearbyPerThread = 2;
 
 export function createPreprocessor(options: PreprocessorOptions): Preprocessor {
   const { threads, limits, exifOrientation, maxPending = Infinity } = options;
-  const gate = new Gate(nearbyPerThread * threads);
+  const gate = new Gate(threads);
   const pool = new WorkerPool<CropJob>(new URL('./worker.js', import.meta.url), threads);
   const pending = new Set<Promise<Uint8Array>>();
   let closed = false;

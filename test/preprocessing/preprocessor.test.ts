@@ -149,10 +149,10 @@ test('close: what runs is answered, then nothing more is taken', async () => {
   let made = 0;
   const make = (bytes: Uint8Array) => preprocess(bytes, smallPreset);
   const count = (crop: Uint8Array) => (made += crop.length === 32 * 32 * 3 ? 1 : 0);
-  const running = [interlaced, interlaced, large].map((bytes) => make(bytes).then(count));
+  const running = [interlaced, large].map((bytes) => make(bytes).then(count));
   const waiting = [interlaced, large].map((bytes) => assert.rejects(make(bytes), { code: 'shutting_down' }));
   await Promise.all([close(), close()]);
-  assert.equal(made, 3);
+  assert.equal(made, 2);
   await Promise.all([...running, ...waiting]);
   await assert.rejects(preprocess(blackPng(9, 9), smallPreset), { code: 'shutting_down' });
 });
