@@ -241,7 +241,7 @@ export const options = {
     default: () => availableCpus(),
     defaultText: 'the CPUs that this process may use',
     verbs: everywhere,
-    help: 'Threads that resize pictures.',
+    help: 'Pictures that are read at a time; the large ones in threads of their own.',
   },
   exifOrientation: {
     kind: boolean(),

@@ -7,6 +7,7 @@ import { availableCpus } from '../cpus.js';
 import { notBuilt } from '../engines/choose.js';
 import { precisions } from '../engines/engine.js';
 import type { Capabilities } from '../engines/native/probe.js';
+import { nativeResamples } from '../preprocessing/native-resample.js';
 import type { Check } from './check.js';
 
 /** @param version as `process.versions.node` has it */
@@ -107,7 +108,9 @@ function inWords(native: Capabilities): string {
 export async function checkImages(): Promise<Check> {
   try {
     const { default: sharp } = await import('sharp');
-    return { name: 'images', ok: true, seen: `sharp ${sharp.versions.sharp}, libvips ${sharp.versions.vips}` };
+    const [resample = 'in TypeScript'] = nativeResamples.keys();
+    const seen = `sharp ${sharp.versions.sharp}, libvips ${sharp.versions.vips}; resample: ${resample}`;
+    return { name: 'images', ok: true, seen };
   } catch (error) {
     return notLoaded('images', 'sharp', error);
   }
