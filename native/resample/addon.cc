@@ -1,5 +1,5 @@
 // The Node-API face of vgg::resample: one function for each instruction set that this machine has,
-// the fastest first, under its name.
+// the widest first, under its name.
 //
 //     avx512(pixels, x, y, crop, result)
 //
