@@ -46,7 +46,7 @@ interface Most {
 /**
  * Up to here a picture is not worth the way into a worker thread and back: it is decoded on libuv's threads and resampled
  * here, which native code does in 0.4 ms at most. On 2 CPUs with 8 pictures in flight (bench/preprocessing.ts) a 640 x 427
- * JPEG is read a third to a half more often so than in the threads. Of a larger one the resample would hold up the event loop.
+ * JPEG is read about a quarter more often so than in the threads. Of a larger one the resample would hold up the event loop.
  */
 const nearby: Most = { bytes: 1_048_576, pixels: 524_288 };
 /** The same where the resample is in TypeScript, which takes eight times as long; but a picture that is alone holds no one up. */
