@@ -1,6 +1,7 @@
 #include "engine.h"
 
 #include <algorithm>
+#include <chrono>
 #include <stdexcept>
 
 #include "isa.h"
@@ -54,6 +55,10 @@ class WinogradEngine final : public Engine {
       throw std::runtime_error("a batch of " + std::to_string(n) + " pictures; allowed are 1 to " +
                                std::to_string(spec_.max_batch));
     }
+    if (spec_.profile) {
+      ms_.assign(steps_.size(), 0);
+      last_end_ = Clock::now();
+    }
     team_.run([&](int thread) { work(thread, pixels, n); });
     const size_t stride = map_size(steps_.back().out);
     const float* last = batch_maps_[steps_.size() % 2].data();
@@ -71,7 +76,18 @@ class WinogradEngine final : public Engine {
     return text + "]}";
   }
 
+  std::string times() const override {
+    std::string text = "[";
+    for (size_t i = 0; i < ms_.size(); ++i) {
+      text += (i > 0 ? "," : "") + std::string("{\"layer\":") + std::to_string(steps_[i].layer) +
+              ",\"kind\":\"" + kind_of(steps_[i]) + "\",\"ms\":" + std::to_string(ms_[i]) + "}";
+    }
+    return text + "]";
+  }
+
  private:
+  using Clock = std::chrono::steady_clock;
+
   // ---- what is made once ----
 
   void pack() {
@@ -210,6 +226,11 @@ class WinogradEngine final : public Engine {
         break;
     }
     team_.barrier();
+    if (spec_.profile && thread == 0) {
+      const Clock::time_point end = Clock::now();
+      ms_[index] += std::chrono::duration<double, std::milli>(end - last_end_).count();
+      last_end_ = end;
+    }
   }
 
   // body(part, the picture's input, its output) for all parts of all pictures, shared out among the
@@ -421,6 +442,8 @@ class WinogradEngine final : public Engine {
   Floats single_maps_[2], batch_maps_[2];
   Floats transformed_;  // of all threads
   std::vector<Scratch> scratch_;
+  std::vector<double> ms_;  // of each step in the last run, if Spec::profile
+  Clock::time_point last_end_;
 };
 
 }  // namespace

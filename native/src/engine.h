@@ -46,6 +46,7 @@ struct Spec {
   int max_batch = 1;
   int threads = 1;
   const char* isa = "";  // "avx512", "avx2", "baseline"; "" is the best that the machine has
+  bool profile = false;  // whether times() is kept
 };
 
 class Engine {
@@ -64,6 +65,9 @@ class Engine {
   virtual const char* isa() const = 0;
   // JSON: {"isa", "threads", "layers": [{"layer": index in Spec::layers, "kind", "tile", ...}]}
   virtual std::string plan() const = 0;
+  // JSON: [{"layer", "kind", "ms"}] of the last run, in the order of plan(): the time from one
+  // step's end to the next one's, of all pictures together. Empty unless Spec::profile.
+  virtual std::string times() const = 0;
 };
 
 }  // namespace vgg
