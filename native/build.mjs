@@ -26,6 +26,9 @@ const instructionSets = {
   },
   arm64: { baseline: [] }, // which has NEON
 };
+const avx512bf16 = [...instructionSets.x64.avx512, '-mavx512bf16'];
+/** The same for the kernels of bfloat16. Compilers that do not know these instructions (GCC before 10 and 11) leave them out. */
+const bf16Sets = { x64: { avx512bf16, amx: [...avx512bf16, '-mamx-tile', '-mamx-bf16'] }, arm64: {} };
 const platforms = ['linux'];
 const flags = [
   '-std=c++17',
@@ -54,9 +57,9 @@ async function build() {
   const startedAt = performance.now();
   const sets = platforms.includes(process.platform) ? instructionSets[process.arch] : undefined;
   if (!sets) return giveUp(`there are none of its kernels for ${process.platform} ${process.arch}`, isRequired);
-  const units = unitsOf(sets);
+  const bf16 = bf16Sets[process.arch];
   const compiler = findCompiler();
-  const key = { sources: hash(units.map(({ content }) => content)), compiler: compiler?.version };
+  const key = { sources: hash(unitsOf(sets, bf16).map(({ content }) => content)), compiler: compiler?.version };
   const built = readStamp();
   if (built?.sources === key.sources && (!compiler || built.compiler === key.compiler)) return say('up to date');
   if (!compiler) {
@@ -64,7 +67,10 @@ async function build() {
   }
 
   mkdirSync(buildFolder, { recursive: true });
+  const known = Object.entries(bf16).filter(([, own]) => isKnown(own, compiler));
+  const unknown = Object.keys(bf16).filter((isa) => !known.some(([name]) => name === isa));
   try {
+    const units = unitsOf(sets, Object.fromEntries(known));
     const objects = await inParallel(units, (unit) => compile(unit, compiler));
     await link(objects, compiler);
     writeFileSync(stamp, JSON.stringify(key));
@@ -74,11 +80,13 @@ async function build() {
     const isError = isRequired || ![undefined, '', '0', 'false'].includes(process.env.CI);
     return giveUp(`it does not compile with ${compiler.version}`, isError);
   }
-  say(`built in ${((performance.now() - startedAt) / 1000).toFixed(1)} s`);
+  const without =
+    unknown.length > 0 ? `, without ${unknown.join(' and ')}, which ${compiler.version} does not know` : '';
+  say(`built in ${((performance.now() - startedAt) / 1000).toFixed(1)} s${without}`);
 }
 
 /** One for each object: the source, its own flags, and all that the object depends on but for the compiler. */
-function unitsOf(sets) {
+function unitsOf(sets, bf16) {
   const sourceFolder = join(folder, 'src');
   const files = readdirSync(sourceFolder).sort();
   const headers = files.filter((file) => /\.(?:h|inc)$/.test(file)).map((file) => join(sourceFolder, file));
@@ -89,12 +97,16 @@ function unitsOf(sets) {
     content: hash([...flags, ...linkFlags, ...own, ...[source, ...headers].map((path) => readFileSync(path))]),
   });
   const sources = files.filter((file) => file.endsWith('.cc')).map((file) => join(sourceFolder, file));
+  const setsOf = { kernels: sets, bf16_linear: sets, bf16_kernels: bf16 };
+  const tables = Object.keys(bf16).map((isa) => `-DVGG_HAS_${isa.toUpperCase()}`);
   return [
     unit('addon', join(folder, 'addon.cc'), []),
     ...sources.flatMap((source) => {
       const name = source.slice(sourceFolder.length + 1, -'.cc'.length);
-      if (name !== 'kernels') return [unit(name, source, [])];
-      return Object.entries(sets).map(([isa, own]) => unit(`${name}-${isa}`, source, [`-DVGG_ISA=${isa}`, ...own]));
+      if (!setsOf[name]) return [unit(name, source, name === 'isa' ? tables : [])];
+      return Object.entries(setsOf[name]).map(([isa, own]) =>
+        unit(`${name}-${isa}`, source, [`-DVGG_ISA=${isa}`, ...own]),
+      );
     }),
   ];
 }
@@ -112,6 +124,11 @@ function findCompiler() {
     if (status === 0) return { command, version: stdout.split('\n', 1)[0] };
   }
   return undefined;
+}
+
+/** Whether the compiler takes these flags. */
+function isKnown(own, { command: [program, ...first] }) {
+  return spawnSync(program, [...first, ...own, '-fsyntax-only', '-x', 'c++', '/dev/null']).status === 0;
 }
 
 async function compile({ name, source, flags: own, content }, { command, version }) {

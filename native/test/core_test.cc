@@ -13,25 +13,12 @@
 #include "../src/isa.h"
 #include "../src/kernels.h"
 #include "../src/team.h"
+#include "check.h"
 #include "networks.h"
 #include "reference.h"
 
 namespace vgg {
 namespace {
-
-int passed = 0, failed = 0;
-
-#define CHECK(condition, ...)                                             \
-  do {                                                                    \
-    if (condition) {                                                      \
-      ++passed;                                                           \
-    } else {                                                              \
-      ++failed;                                                           \
-      std::printf("%s:%d: not so: %s: ", __FILE__, __LINE__, #condition); \
-      std::printf(__VA_ARGS__);                                           \
-      std::printf("\n");                                                  \
-    }                                                                     \
-  } while (false)
 
 // ---- transforms ----
 
@@ -405,6 +392,5 @@ int main(int argc, char** argv) {
     for (const Whole& whole : wholes) test_whole(isa, whole, quick);
     if (!quick) test_parts(isa);
   }
-  std::printf("%d passed, %d failed\n", passed, failed);
-  return failed == 0 ? 0 : 1;
+  return summary();
 }
