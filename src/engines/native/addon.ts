@@ -11,6 +11,8 @@ export interface Addon {
   /** Blocks until `logits` [n, classes] are written. @param pixels [n, inputSize, inputSize, 3] */
   run(handle: Handle, pixels: Uint8Array, n: number, logits: Float32Array): void;
   about(handle: Handle): { readonly isa: Isa /** JSON */; readonly plan: string };
+  /** Which precisions run on this machine by that instruction set, or by any: true, or why not. */
+  precisions(isa: string): Readonly<Record<'fp32' | 'bf16' | 'bf16-classifier', true | string>>;
   /** Gives the memory back; later runs throw. */
   close(handle: Handle): void;
 }
