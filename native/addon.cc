@@ -1,5 +1,5 @@
 // The Node-API face of vgg::Engine: open(spec) -> handle, run(handle, pixels, n, logits),
-// about(handle), close(handle).
+// about(handle), close(handle); precisions(isa).
 //
 // The caller is src/engines/native/session.ts, in a process that does nothing else, so run() is
 // synchronous: it blocks until the logits are there. Every argument is checked all the same: a
@@ -7,6 +7,7 @@
 #include <node_api.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cmath>
@@ -21,6 +22,7 @@
 #include <vector>
 
 #include "src/engine.h"
+#include "src/isa.h"
 
 namespace {
 
@@ -59,11 +61,8 @@ class Value {
     return {env_, element, name_ + "[" + std::to_string(index) + "]"};
   }
 
-  bool is_null() const {
-    napi_valuetype type;
-    check(napi_typeof(env_, value_, &type), "a value");
-    return type == napi_null;
-  }
+  bool is_null() const { return type() == napi_null; }
+  bool is_undefined() const { return type() == napi_undefined; }
 
   uint32_t length() const {
     uint32_t length = 0;
@@ -120,6 +119,11 @@ class Value {
     return number;
   }
 
+  napi_valuetype type() const {
+    napi_valuetype type;
+    check(napi_typeof(env_, value_, &type), "a value");
+    return type;
+  }
   void check(napi_status status, const char* what) const {
     if (status != napi_ok) ::check(env_, status, (name_ + " is not " + what).c_str());
   }
@@ -157,6 +161,15 @@ class MappedFile {
   // again.
   void release_pages() const {
     if (start_ != nullptr) madvise(const_cast<uint8_t*>(start_), size_, MADV_DONTNEED);
+  }
+
+  // The same for the whole pages among `bytes` of them. Does nothing for memory of others.
+  void release_pages(const uint8_t* from, size_t bytes) const {
+    if (start_ == nullptr || from < start_ || from + bytes > start_ + size_) return;
+    const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+    const size_t first = (static_cast<size_t>(from - start_) + page - 1) / page * page;
+    const size_t end = (static_cast<size_t>(from - start_) + bytes) / page * page;
+    if (first < end) madvise(const_cast<uint8_t*>(start_) + first, end - first, MADV_DONTNEED);
   }
 
   // Throws when [offset, offset + bytes) is not inside the file.
@@ -268,6 +281,17 @@ std::vector<MappedFile> map_files(const Value& list) {
   return files;
 }
 
+constexpr vgg::Precision precisions[] = {vgg::Precision::fp32, vgg::Precision::bf16,
+                                         vgg::Precision::bf16_classifier};
+
+vgg::Precision read_precision(const Value& value) {
+  if (value.is_undefined()) return vgg::Precision::fp32;
+  const std::string name = value.text();
+  for (const vgg::Precision precision : precisions)
+    if (name == vgg::name_of(precision)) return precision;
+  throw std::invalid_argument(value.name() + " is none of fp32, bf16 and bf16-classifier: " + name);
+}
+
 vgg::Spec read_spec(const Value& object, const std::vector<MappedFile>& files) {
   vgg::Spec spec;
   const LayerReader reader(files);
@@ -283,6 +307,7 @@ vgg::Spec read_spec(const Value& object, const std::vector<MappedFile>& files) {
   }
   spec.max_batch = object["maxBatchSize"].integer();
   spec.threads = object["threads"].integer();
+  spec.precision = read_precision(object["precision"]);
   return spec;
 }
 
@@ -317,6 +342,9 @@ napi_value open(napi_env env, napi_callback_info info) {
   vgg::Spec spec = read_spec(object, network->files);
   const std::string isa = object["isa"].text();
   spec.isa = isa.c_str();
+  spec.forget = [&](const uint8_t* from, size_t count) {
+    for (const MappedFile& file : network->files) file.release_pages(from, count);
+  };
   network->picture_bytes = size_t{3} * spec.input_size * spec.input_size;
   network->classes = spec.classes;
   network->max_batch = spec.max_batch;
@@ -369,6 +397,25 @@ napi_value about(napi_env env, napi_callback_info info) {
   return result;
 }
 
+// @param isa as in NativeSpec; @returns {fp32, bf16, "bf16-classifier"}: each true, or why it does
+// not run on this machine
+napi_value precisions_here(napi_env env, napi_callback_info info) {
+  const Arguments<1> arguments(env, info);
+  const std::string isa = Value(env, arguments.values[0], "isa").text();
+  napi_value result;
+  check(env, napi_create_object(env, &result), "an object");
+  for (const vgg::Precision precision : precisions) {
+    const std::string why = vgg::why_not(precision, isa);
+    napi_value value;
+    check(env,
+          why.empty() ? napi_get_boolean(env, true, &value)
+                      : napi_create_string_utf8(env, why.data(), why.size(), &value),
+          "a value");
+    check(env, napi_set_named_property(env, result, vgg::name_of(precision), value), "a property");
+  }
+  return result;
+}
+
 // Gives the memory back. A second call does nothing.
 napi_value close(napi_env env, napi_callback_info info) {
   const Arguments<1> arguments(env, info);
@@ -405,6 +452,7 @@ NAPI_MODULE_INIT() {
   } functions[] = {{"open", guarded<open>},
                    {"run", guarded<run>},
                    {"about", guarded<about>},
+                   {"precisions", guarded<precisions_here>},
                    {"close", guarded<close>}};
   for (const auto& [name, function] : functions) {
     napi_value value;

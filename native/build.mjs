@@ -67,10 +67,12 @@ async function build() {
   if (!compiler) return giveUp('no C++ compiler found (CXX, g++, clang++)', '. Debian: apt-get install g++');
 
   mkdirSync(buildFolder, { recursive: true });
+  const unknown = new Set(units.filter((unit) => !isKnown(unit, compiler)).map(({ isa }) => isa));
+  const buildable = unknown.size > 0 ? unitsOf(process.arch, unknown) : units;
   try {
-    const objects = await inParallel(units, (unit) => compile(unit, compiler));
+    const objects = await inParallel(buildable, (unit) => compile(unit, compiler));
     for (const addon of Object.keys(addons)) {
-      const own = objects.filter((_, at) => units[at].addon === addon);
+      const own = objects.filter((_, at) => buildable[at].addon === addon);
       await link(join(buildFolder, `${addon}.node`), own, compiler);
     }
     writeFileSync(join(buildFolder, stampName), JSON.stringify(key));
@@ -81,18 +83,24 @@ async function build() {
     if (![undefined, '', '0', 'false'].includes(process.env.CI)) process.exitCode = 1;
     return;
   }
-  say(`built in ${((performance.now() - startedAt) / 1000).toFixed(1)} s`);
+  const without =
+    unknown.size > 0 ? `, without ${[...unknown].join(' and ')}, which ${compiler.version} does not know` : '';
+  say(`built in ${((performance.now() - startedAt) / 1000).toFixed(1)} s${without}`);
 }
 
-/** One for each object: its source, its own flags, and all that it depends on but for the compiler. None without kernels. */
-function unitsOf(arch) {
+/**
+ * One for each object: its source, its own flags, and all that it depends on but for the compiler. None without kernels.
+ * @param leftOut instruction sets that the compiler does not know: only what the tables of kernels may lack
+ */
+function unitsOf(arch, leftOut = new Set()) {
   const kernels = readFileSync(kernelsFile, 'utf8')
     .split('\n')
     .filter((line) => line !== '' && !line.startsWith('#'))
     .map((line) => line.trim().split(/\s+/))
     .map(([source, of, isa, ...own]) => ({ source, arch: of, isa, own }));
-  const here = kernels.filter((row) => row.arch === arch);
+  const here = kernels.filter((row) => row.arch === arch && !leftOut.has(row.isa));
   if (here.length === 0) return [];
+  const tables = [...new Set(here.map(({ isa }) => `-DVGG_HAS_${isa.toUpperCase()}`))];
   return Object.entries(addons).flatMap(([addon, { sources, face, flags: addonFlags }]) => {
     const files = readdirSync(join(folder, sources)).sort();
     const shared = files.filter((file) => /\.(?:h|inc)$/.test(file)).map((file) => join(folder, sources, file));
@@ -101,11 +109,11 @@ function unitsOf(arch) {
       const own = [...addonFlags, ...more];
       const read = [source, ...shared, exportsFile].map((path) => readFileSync(path));
       const name = [addon, basename(file, '.cc'), isa].filter(Boolean).join('-');
-      return { addon, name, source, flags: own, content: hash([...flags, ...linkFlags, ...own, ...read]) };
+      return { addon, isa, name, source, flags: own, content: hash([...flags, ...linkFlags, ...own, ...read]) };
     };
     const all = new Set([face, ...files.filter((file) => file.endsWith('.cc')).map((file) => `${sources}/${file}`)]);
     return [...all].flatMap((file) => {
-      if (!kernels.some(({ source }) => source === file)) return [unit(file)];
+      if (!kernels.some(({ source }) => source === file)) return [unit(file, undefined, tables)];
       const rows = here.filter(({ source }) => source === file);
       return rows.map(({ isa, own }) => unit(file, isa, [`-DVGG_ISA=${isa}`, ...own]));
     });
@@ -127,6 +135,12 @@ function findCompiler() {
     return { command, version, identity: [...command, version].join(' ') };
   }
   return undefined;
+}
+
+/** Whether the compiler takes the flags of a unit. */
+function isKnown({ isa, flags: own }, { command: [program, ...first] }) {
+  if (isa === undefined) return true;
+  return spawnSync(program, [...first, ...own, '-fsyntax-only', '-x', 'c++', '/dev/null']).status === 0;
 }
 
 async function compile({ name, source, flags: own, content }, { command, identity }) {

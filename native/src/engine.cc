@@ -1,8 +1,11 @@
 #include "engine.h"
 
 #include <algorithm>
+#include <chrono>
 #include <stdexcept>
 
+#include "bf16_engine.h"
+#include "bf16_pack.h"
 #include "isa.h"
 #include "memory.h"
 #include "pack.h"
@@ -40,12 +43,14 @@ class WinogradEngine final : public Engine {
   explicit WinogradEngine(const Spec& spec)
       : spec_(spec),
         kernels_(*choose_kernels(spec.isa ? spec.isa : "")),
+        bf16_linear_(*choose_bf16_linear(kernels_.isa)),
         steps_(make_plan(spec)),
         panel_(2 * kernels_.vector),
         team_(spec.threads),
         normalisation_(spec.mean, spec.std) {
     spec_.isa = nullptr;  // the caller's
     pack();
+    spec_.forget = nullptr;  // the caller's too
     reserve();
   }
 
@@ -53,6 +58,10 @@ class WinogradEngine final : public Engine {
     if (n < 1 || n > spec_.max_batch) {
       throw std::runtime_error("a batch of " + std::to_string(n) + " pictures; allowed are 1 to " +
                                std::to_string(spec_.max_batch));
+    }
+    if (spec_.profile) {
+      ms_.assign(steps_.size(), 0);
+      last_end_ = Clock::now();
     }
     team_.run([&](int thread) { work(thread, pixels, n); });
     const size_t stride = map_size(steps_.back().out);
@@ -65,20 +74,39 @@ class WinogradEngine final : public Engine {
   const char* isa() const override { return kernels_.isa; }
 
   std::string plan() const override {
-    std::string text = "{\"isa\":\"" + std::string(isa()) +
-                       "\",\"threads\":" + std::to_string(team_.size()) + ",\"layers\":[";
+    std::string text = "{\"isa\":\"" + std::string(isa()) + "\",\"precision\":\"" +
+                       name_of(spec_.precision) + "\",\"threads\":" + std::to_string(team_.size()) +
+                       ",\"layers\":[";
     for (size_t i = 0; i < steps_.size(); ++i) text += (i > 0 ? "," : "") + describe(steps_[i]);
     return text + "]}";
   }
 
+  std::string times() const override {
+    std::string text = "[";
+    for (size_t i = 0; i < ms_.size(); ++i) {
+      text += (i > 0 ? "," : "") + std::string("{\"layer\":") + std::to_string(steps_[i].layer) +
+              ",\"kind\":\"" + kind_of(steps_[i]) + "\",\"ms\":" + std::to_string(ms_[i]) + "}";
+    }
+    return text + "]";
+  }
+
  private:
+  using Clock = std::chrono::steady_clock;
+
   // ---- what is made once ----
 
   void pack() {
     packed_.resize(steps_.size());
+    bf16_packed_.resize(steps_.size());
     for (size_t i = 0; i < steps_.size(); ++i) {
       const Step& step = steps_[i];
-      if (step.kind == Step::Kind::linear) packed_[i].bias = copy_of_bias(spec_.layers[step.layer]);
+      if (step.kind == Step::Kind::linear) {
+        const Layer& linear = spec_.layers[step.layer];
+        if (spec_.precision == Precision::bf16_classifier)
+          bf16_packed_[i] = pack_bf16_rows(spec_, linear, team_);
+        else
+          packed_[i].bias = copy_of_bias(linear);
+      }
       if (step.kind != Step::Kind::convolution && step.kind != Step::Kind::first_layer) continue;
       const Layer& conv = spec_.layers[step.layer];
       const Layer* batchnorm = step.batchnorm >= 0 ? &spec_.layers[step.batchnorm] : nullptr;
@@ -210,6 +238,11 @@ class WinogradEngine final : public Engine {
         break;
     }
     team_.barrier();
+    if (spec_.profile && thread == 0) {
+      const Clock::time_point end = Clock::now();
+      ms_[index] += std::chrono::duration<double, std::milli>(end - last_end_).count();
+      last_end_ = end;
+    }
   }
 
   // body(part, the picture's input, its output) for all parts of all pictures, shared out among the
@@ -390,6 +423,7 @@ class WinogradEngine final : public Engine {
 
   void run_linear(size_t index, int thread, const float* in, float* out, int pictures) {
     const Step& step = steps_[index];
+    if (!bf16_packed_[index].filters.empty()) return run_bf16_linear(index, in, out, pictures);
     const Layer& layer = spec_.layers[step.layer];
     Linear job{};
     job.features = layer.in;
@@ -410,22 +444,48 @@ class WinogradEngine final : public Engine {
     }
   }
 
+  void run_bf16_linear(size_t index, const float* in, float* out, int pictures) {
+    const Step& step = steps_[index];
+    const Layer& layer = spec_.layers[step.layer];
+    const Bf16Packed& packed = bf16_packed_[index];
+    Bf16Linear job{};
+    job.features = layer.in;
+    job.x = in;
+    job.x_stride = static_cast<long>(map_size(step.in));
+    job.pictures = pictures;
+    job.relu = step.relu;
+    job.y_stride = static_cast<long>(map_size(step.out));
+    const int groups = divided_up(layer.out, bf16_rows);
+    for (int group = team_.claim(); group < groups; group = team_.claim()) {
+      job.weights = packed.filters.data() + group * packed.panel_stride;
+      job.outputs = std::min(bf16_rows, layer.out - group * bf16_rows);
+      job.bias = packed.bias.data() + group * bf16_rows;
+      job.y = out + group * bf16_rows;
+      bf16_linear_.linear(job);
+    }
+  }
+
   Spec spec_;
   const Kernels& kernels_;
+  const Bf16LinearKernels& bf16_linear_;
   std::vector<Step> steps_;
   const int panel_;
   Team team_;
   Normalisation normalisation_;
   std::vector<PackedConvolution> packed_;  // of each step
+  std::vector<Bf16Packed> bf16_packed_;    // of linear steps, if bf16_classifier
   size_t batched_ = 0;                     // the first step that takes the whole batch
   Floats single_maps_[2], batch_maps_[2];
   Floats transformed_;  // of all threads
   std::vector<Scratch> scratch_;
+  std::vector<double> ms_;  // of each step in the last run, if Spec::profile
+  Clock::time_point last_end_;
 };
 
 }  // namespace
 
 std::unique_ptr<Engine> Engine::create(const Spec& spec) {
+  if (spec.precision == Precision::bf16) return create_bf16_engine(spec);
   return std::make_unique<WinogradEngine>(spec);
 }
 

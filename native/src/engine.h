@@ -1,8 +1,9 @@
-// Inference of VGG networks in fp32: the whole contract between the engine and the addon.
+// Inference of VGG networks: the whole contract between the engine and the addon.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -10,8 +11,8 @@
 namespace vgg {
 
 // One of torch's layers, in the order in which they run. Tensors are little-endian float32 in C
-// order at any address; those of linear layers are read at every run and must stay mapped and
-// unchanged while the engine lives, all others are copied by Engine::create. `*_count` of a
+// order at any address; those of linear layers are, in fp32, read at every run and must stay mapped
+// and unchanged while the engine lives, all others are copied by Engine::create. `*_count` of a
 // tensor's elements is not given: it follows from the sizes.
 struct Layer {
   enum class Kind { conv, batchnorm, relu, lrn, maxpool, avgpool, flatten, linear };
@@ -37,6 +38,10 @@ struct Layer {
   const uint8_t* var = nullptr;     // batchnorm: running_var, [out]
 };
 
+// bf16: weights and maps in bfloat16, sums in float32. bf16_classifier: the linear layers' weights
+// in bfloat16, all else in float32.
+enum class Precision { fp32, bf16, bf16_classifier };
+
 struct Spec {
   std::vector<Layer> layers;
   int input_size = 224;  // side of the square picture in pixels
@@ -45,14 +50,19 @@ struct Spec {
   float std[3] = {0.229f, 0.224f, 0.225f};
   int max_batch = 1;
   int threads = 1;
-  const char* isa = "";  // "avx512", "avx2", "neon", "baseline"; "": the machine's best
+  Precision precision = Precision::fp32;
+  // "avx512", "avx2", "neon", "baseline"; for bf16 "amx", "avx512bf16"; "" is the best that the machine has
+  const char* isa = "";
+  bool profile = false;  // whether times() is kept
+  // Told of weights that Engine::create has copied and nobody reads again, on several threads.
+  std::function<void(const uint8_t* from, size_t bytes)> forget;
 };
 
 class Engine {
  public:
-  // Packs the weights. Throws std::runtime_error for a network that cannot be run or an instruction
-  // set that the machine lacks (the message says what was seen and what is allowed), std::bad_alloc
-  // for want of memory.
+  // Packs the weights. Throws std::runtime_error for a network that cannot be run, or an
+  // instruction set or a precision that the machine lacks (the message says what was seen and what
+  // is allowed), std::bad_alloc for want of memory.
   static std::unique_ptr<Engine> create(const Spec& spec);
   virtual ~Engine() = default;
 
@@ -62,8 +72,12 @@ class Engine {
   virtual void run(const uint8_t* pixels, int n, float* logits) = 0;
 
   virtual const char* isa() const = 0;
-  // JSON: {"isa", "threads", "layers": [{"layer": index in Spec::layers, "kind", "tile", ...}]}
+  // JSON: {"isa", "precision", "threads", "layers":
+  // [{"layer": index in Spec::layers, "kind", "tile", ...}]}
   virtual std::string plan() const = 0;
+  // JSON: [{"layer", "kind", "ms"}] of the last run, in the order of plan(): the time from one
+  // step's end to the next one's, of all pictures together. Empty unless Spec::profile.
+  virtual std::string times() const = 0;
 };
 
 }  // namespace vgg

@@ -7,12 +7,6 @@
 #include "cook_toom.h"
 
 namespace vgg {
-namespace {
-
-// y = scale * conv(x) + shift, in float64.
-struct Affine {
-  std::vector<double> scale, shift;
-};
 
 Affine affine_of(const Layer& conv, const Layer* batchnorm) {
   Affine affine{std::vector<double>(conv.out, 1.0), std::vector<double>(conv.out, 0.0)};
@@ -28,6 +22,8 @@ Affine affine_of(const Layer& conv, const Layer* batchnorm) {
   }
   return affine;
 }
+
+namespace {
 
 int panels_of(int outputs, int panel) { return (outputs + panel - 1) / panel; }
 

@@ -2,12 +2,22 @@
 // load.
 #pragma once
 
+#include <vector>
+
 #include "engine.h"
 #include "kernels.h"
 #include "memory.h"
 #include "team.h"
 
 namespace vgg {
+
+// y = scale * conv(x) + shift of every output, in float64.
+struct Affine {
+  std::vector<double> scale, shift;
+};
+
+// The bias of a convolution or a linear layer and, if not null, the batch norm behind it.
+Affine affine_of(const Layer& layer, const Layer* batchnorm);
 
 struct PackedConvolution {
   Floats filters;  // [xi][panel][in][panel width]; for the first layer [panel][tap][panel width]

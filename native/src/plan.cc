@@ -200,9 +200,13 @@ size_t map_size(const MapShape& shape) {
 
 std::vector<Step> make_plan(const Spec& spec) { return Planner(spec).make(); }
 
+const char* kind_of(const Step& step) {
+  return step.tile == 1 ? "pointwise" : name_of(step.kind);
+}
+
 std::string describe(const Step& step) {
   std::string text = "{\"layer\":" + std::to_string(step.layer) + ",\"kind\":\"";
-  text += step.tile == 1 ? "pointwise" : name_of(step.kind);
+  text += kind_of(step);
   text += "\"";
   if (step.tile > 1) text += ",\"tile\":" + std::to_string(step.tile);
   text += ",\"in\":" + shape_text(step.in) + ",\"out\":" + shape_text(step.out);

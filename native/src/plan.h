@@ -43,6 +43,7 @@ size_t map_size(const MapShape& shape);
 // Throws std::runtime_error that says which layer cannot be run and why.
 std::vector<Step> make_plan(const Spec& spec);
 
+const char* kind_of(const Step& step);   // as describe() says it
 std::string describe(const Step& step);  // a JSON object
 
 }  // namespace vgg

@@ -36,6 +36,21 @@ class Network {
     layer.bias = tensor(out, 0, 0.05);
     return *this;
   }
+  // Each output is one pixel of a neighbour, times a power of two of either sign: what bfloat16
+  // holds it holds exactly.
+  Network& scatter(int out) {
+    Layer& layer = add(Layer::Kind::conv);
+    layer.in = shape_[0];
+    layer.out = shape_[0] = out;
+    std::vector<float> values(static_cast<size_t>(out) * layer.in * 9);
+    for (int output = 0; output < out; ++output) {
+      const float power = static_cast<float>(1 << random_() % 4) / 4;
+      values[output * layer.in * 9 + random_() % (layer.in * 9)] =
+          random_() % 2 == 0 ? power : -power;
+    }
+    layer.weight = keep(values);
+    return *this;
+  }
   Network& batchnorm() {
     Layer& layer = add(Layer::Kind::batchnorm);
     layer.in = layer.out = shape_[0];

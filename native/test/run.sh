@@ -1,97 +1,131 @@
 #!/bin/sh
-# Builds the core and its tests (*_test.cc) and runs them: plain, with AddressSanitizer and UBSan, with ThreadSanitizer.
-#     native/test/run.sh [plain] [address] [thread] [bench]      (without a name: the first three)
+# Builds the C++ part with its tests (*_test.cc) and runs them:
+#     native/test/run.sh [plain] [address] [thread] [neon] [bench]      without a name: plain address thread
+#
+# plain    every test
+# address  AddressSanitizer and UBSan, `quick` tests
+# thread   ThreadSanitizer, `quick` tests
+# neon     for arm64 by a cross compiler, `quick` tests, under qemu-user where this machine is another
+# bench    milliseconds a picture of VGG-16
+#
+# What a machine cannot run for want of a compiler is skipped, with a word about it.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
-source=$here/../src
-compiler=${CXX:-g++}
-tests=$(cd "$here" && echo *_test.cc | sed s/resample_test.cc//)
+native=$(dirname "$here")
+tests=$(cd "$here" && echo *_test.cc)
 objects=$(mktemp -d)
 trap 'rm -rf "$objects"' EXIT
+at_once=$(($(getconf _NPROCESSORS_ONLN) + 1))
+case $(uname -m) in
+  x86_64) machine=x64 ;;
+  aarch64) machine=arm64 ;;
+  *) machine=none ;;
+esac
 
-# build FOLDER "MAIN.cc ..." FLAGS...: the kernels once for each instruction set, then the rest, then a program of each main.
-build() {
-  program=$1 mains=$2
-  shift 2
-  set -- -std=c++17 -ffp-contract=fast -Wall -Wextra -Werror -Wno-psabi -pthread "$@"
-  mkdir -p "$objects/$program"
-  kernels() {
-    isa=$1
-    shift
-    "$compiler" "$@" "-DVGG_ISA=$isa" -c "$source/kernels.cc" -o "$objects/$program/kernels-$isa.o"
-  }
-  kernels baseline "$@"
-  if [ "$(uname -m)" = x86_64 ]; then
-    kernels avx2 "$@" -mavx2 -mfma
-    kernels avx512 "$@" -mavx512f -mavx512vl -mavx512bw -mavx512dq -mfma
-  fi
-  for file in engine isa layers pack plan team; do
-    "$compiler" "$@" -c "$source/$file.cc" -o "$objects/$program/$file.o"
-  done
-  for main in $mains; do
-    "$compiler" "$@" "$here/$main" "$objects/$program"/*.o -o "$objects/$program/${main%.cc}"
+# start COMMAND...: beside the others. finish: once all of them are done; the first failure ends the script.
+jobs='' running=0
+start() {
+  [ $running -lt $at_once ] || finish
+  "$@" &
+  jobs="$jobs $!" running=$((running + 1))
+}
+finish() {
+  for job in $jobs; do wait "$job"; done
+  jobs='' running=0
+}
+
+# compile FOLDER FLAGS...: into $out. The rows of kernels.txt for $arch, by $kernel_flags too, and all other sources but the addons'.
+compile() {
+  folder=$1
+  shift
+  while read -r source its_arch isa own; do
+    case $source in "$folder"/*) ;; *) continue ;; esac
+    [ "$its_arch" = "$arch" ] || continue
+    # shellcheck disable=SC2086
+    start $compiler "$@" $kernel_flags $own "-DVGG_ISA=$isa" \
+      -c "$native/$source" -o "$out/$folder-$(basename "$source" .cc)-$isa.o"
+  done <"$native/kernels.txt"
+  for source in "$native/$folder"/*.cc; do
+    name=$(basename "$source")
+    if [ "$name" = addon.cc ] || grep -q "^$folder/$name " "$native/kernels.txt"; then continue; fi
+    # shellcheck disable=SC2086
+    start $compiler "$@" $tables -c "$source" -o "$out/$folder-${name%.cc}.o"
   done
 }
 
-# run FOLDER ARGUMENT...: every test, even after one that fails.
+# build NAME "MAIN.cc ..." FLAGS...: a program of each main and everything else, in $out.
+build() {
+  out=$objects/$1 mains=$2
+  shift 2
+  set -- -std=c++17 -Wall -Wextra -Werror -Wno-psabi -pthread "$@"
+  mkdir "$out"
+  # What the tables of kernels hold, as build.mjs tells it.
+  tables=$(awk -v arch="$arch" '!/^#/ && $2 == arch { print "-DVGG_HAS_" toupper($3) }' "$native/kernels.txt" | sort -u)
+  compile src "$@" -ffp-contract=fast
+  compile resample "$@" -ffp-contract=off
+  finish
+  for main in $mains; do
+    # shellcheck disable=SC2086
+    start $compiler "$@" $tables -ffp-contract=fast "$here/$main" "$out"/*.o -o "$out/${main%.cc}"
+  done
+  finish
+}
+
+# run ARGUMENT...: every test, even after one that fails.
 run() {
-  program=$1 status=0
-  shift
+  status=0
   for main in $tests; do
     echo "-- ${main%.cc}"
-    "$objects/$program/${main%.cc}" "$@" || status=1
+    $emulator "$out/${main%.cc}" "$@" || status=1
   done
   return $status
 }
 
-# build_resample PROGRAM FLAGS...: the same for the resample of pictures.
-build_resample() {
-  program=$1
-  shift
-  mkdir -p "$objects/$program"
-  set -- -std=c++17 -ffp-contract=off -Wall -Wextra -Werror -Wno-psabi "$@"
-  for kernels in "baseline" "avx2 -mavx2 -mfma" "avx512 -mavx512f -mavx512vl -mavx512bw -mavx512dq -mavx2 -mfma"; do
-    isa=${kernels%% *}
-    [ "$isa" = baseline ] || [ "$(uname -m)" = x86_64 ] || continue
-    # shellcheck disable=SC2086
-    "$compiler" "$@" ${kernels#"$isa"} "-DVGG_ISA=$isa" -c "$here/../resample/kernels.cc" -o "$objects/$program/kernels-$isa.o"
-  done
-  "$compiler" "$@" "$here/resample_test.cc" "$here/../resample/resample.cc" "$objects/$program"/*.o -o "$objects/$program/run"
-}
-
 # Nothing but the table may leave a kernel's object file, or code for one machine would reach another.
 check_exports() {
-  if nm --defined-only --extern-only "$objects/$1"/kernels-*.o | grep ' [A-Z] ' | grep -v ' [DR] .*_kernelsE$' >&2; then
-    echo 'a kernel object exports the symbols above' >&2
-    exit 1
-  fi
+  for object in "$out"/*kernels-*.o; do
+    if nm --defined-only --extern-only "$object" | grep -v ' [DR] _ZN3vgg[0-9]*[a-z0-9_]*_kernelsE$' >&2; then
+      echo "$object exports the symbols above" >&2
+      exit 1
+    fi
+  done
 }
 
 [ $# -gt 0 ] || set -- plain address thread
 for kind in "$@"; do
   echo "== $kind"
+  compiler=${CXX:-g++} arch=$machine emulator='' kernel_flags=''
+  if [ "$kind" = neon ] && [ $machine != arm64 ]; then
+    compiler=${CXX_ARM64:-aarch64-linux-gnu-g++} arch=arm64 emulator=${QEMU_ARM64:-qemu-aarch64}
+  fi
+  for program in "${compiler%% *}" $emulator; do
+    command -v "$program" >/dev/null && continue
+    echo "skipped: there is no $program (Debian: apt-get install g++; for neon g++-aarch64-linux-gnu qemu-user)"
+    continue 2
+  done
   case $kind in
     plain)
       build plain "$tests" -O3
-      check_exports plain
-      run plain
-      build_resample resample -O3
-      check_exports resample
-      "$objects/resample/run"
+      check_exports
+      run
       ;;
     address)
+      # What kernels keep in registers has no scope to be used after, and looking for it takes minutes to compile.
+      kernel_flags='-fno-sanitize-address-use-after-scope -fno-sanitize=null,object-size'
       build address "$tests" -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all
-      run address quick
-      build_resample resample-address -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all
-      "$objects/resample-address/run"
+      run quick
       ;;
     thread)
       build thread "$tests" -O1 -g -fsanitize=thread
-      run thread quick
+      run quick
+      ;;
+    neon)
+      build neon "$tests" -O3 -static
+      run quick
       ;;
     bench)
       build bench bench.cc -O3
-      "$objects/bench/bench"
+      "$out/bench"
       ;;
     *)
       echo "run.sh: there is no \"$kind\"" >&2

@@ -143,6 +143,19 @@ describe('openNative()', { skip }, () => {
   });
 });
 
+describe('precisions()', { skip }, () => {
+  test('tells what runs here, and why the rest does not', () => {
+    const { precisions } = loadAddon();
+    const here = precisions('');
+    assert.equal(here.fp32, true);
+    assert.equal(here['bf16-classifier'], true);
+    if (here.bf16 !== true)
+      assert.match(here.bf16, /not by amx: .*; not by avx512bf16: .*take fp32 or bf16-classifier$/);
+    assert.match(String(precisions('baseline').bf16), /"baseline" has no kernels for it/);
+    assert.match(String(precisions('amx').fp32), /"amx" is for the precision bf16 only/);
+  });
+});
+
 describe('the addon, given what it does not take, throws:', { skip }, () => {
   const path = join(folder, 'four.bin');
   writeFileSync(path, new Uint8Array(56));
@@ -176,6 +189,10 @@ describe('the addon, given what it does not take, throws:', { skip }, () => {
     ['half a channel', { ...spec, layers: [{ ...linear, in: 0.5 }] }, /spec\.layers\[0\]\.in is not a whole number/],
     ['a size that is no number', { ...spec, layers: [{ ...linear, in: '12' }] }, /\.in is not a number$/],
     ['NaN', { ...spec, inputSize: Number.NaN }, /spec\.inputSize is not a whole number/],
+    ['another precision', { ...spec, precision: 'fp8' }, /spec\.precision is none of fp32, bf16 and .*: fp8$/],
+    ['a precision that is no text', { ...spec, precision: 16 }, /spec\.precision is not a string$/],
+    ['bf16 by AVX2', { ...spec, precision: 'bf16', isa: 'avx2' }, /"avx2" has no kernels for it.*take fp32 or/],
+    ['fp32 by AMX', { ...spec, isa: 'amx' }, /"amx" is for the precision bf16 only/],
     ['a tensor in no file', { ...spec, layers: [{ ...linear, weight: [1, 0] }] }, /weight names no file$/],
     [
       'a tensor past the end',

@@ -1,0 +1,121 @@
+// The inner loops of the bfloat16 engine. bf16_kernels.cc is compiled once for each instruction
+// set; nothing here may have external linkage except the tables.
+//
+// Layouts:
+//   map      [picture][channels / 32][height + 2][width + 1][32] and one pixel more, in bfloat16.
+//            Around the picture lie zeros; one column of them is enough, since what lies to the
+//            right of a row lies to the left of the next one. So the nine taps of a convolution are
+//            nine constant distances, and pixels are counted through, border and all. Channels past
+//            the last are zeros.
+//   vectors  [features / 32][picture][32]   a map whose pixels are the pictures of a batch
+//   filters  [panel][channels / 32][tap][2][16][16 outputs][2 channels]   a panel is 32 outputs;
+//            two channels lie side by side, as the products of pairs want them
+#pragma once
+
+namespace vgg {
+
+using bfloat16 = unsigned short;
+
+constexpr int bf16_block = 32;      // channels that lie together, and outputs of a panel
+constexpr int bf16_step = 32 * 32;  // numbers of the filters of one tap and one block of channels
+
+// One panel of outputs of some pixels that follow each other: a convolution of 3x3 or 1x1, or a
+// linear layer. Sums are float32, over blocks of channels and then taps, in the same order for
+// every pixel.
+struct Bf16Convolution {
+  const bfloat16* map;  // where the first pixel lies in channel block 0
+  long block_stride;    // numbers between two blocks of channels
+  int blocks;
+  int taps;          // 9 or 1
+  int row;           // pixels from one row to the next, its border counted
+  int pixels;        // how many outputs, the border's counted
+  int until_border;  // pixels before the first that is the border's; it and every row-th after
+                     // it become zeros
+  const bfloat16* filters;
+  // Unless null: filters of which so many cache lines are fetched meanwhile, for a later call.
+  const bfloat16* next_filters;
+  long next_lines;
+  const float* bias;  // [32]
+  bool relu;
+  bfloat16* out;  // [pixels][32], or null:
+  float* logits;  // [pixels][logits_stride], the panel's first `outputs`, not rounded
+  long logits_stride;
+  int outputs;
+};
+
+// 2x2 max pooling of some rows of a block of channels.
+struct Bf16Pooling {
+  const bfloat16* map;  // the first pixel of the first row
+  int row, out_row;     // pixels from one row to the next
+  int rows, width;      // of the output
+  bfloat16* out;
+};
+
+// The 27 numbers under a 3x3 window over three channels, for a row of pixels.
+struct Bf16Patches {
+  const bfloat16* rows;  // [3][width + 2][3], normalised, zeros around
+  int width;
+  bfloat16* patches;  // [width][32], (ky, kx, channel), the last five zeros
+};
+
+// torch's LocalResponseNorm of one row.
+struct Bf16Response {
+  const bfloat16* map;  // the row's first pixel in channel block 0
+  long block_stride, out_block_stride;
+  int channels, width;
+  int before, after;  // channels that are summed on either side
+  float k, factor, exponent;
+  bfloat16* out;
+  float* squares;  // scratch, [3][channels rounded up to blocks]
+};
+
+struct Bf16Kernels {
+  const char* isa;
+  void (*convolve)(const Bf16Convolution&);
+  void (*max_pool)(const Bf16Pooling&);
+  void (*patches)(const Bf16Patches&);
+  void (*normalise_response)(const Bf16Response&);
+  void (*release)();  // what a thread does when it has run: gives the tile registers back
+};
+
+// Some rows of y = W x + b for several vectors x, float32 but for W. The rows are interleaved in
+// groups of bf16_rows, [group][features / 32][row of the group][16][2]: a pair is the features j
+// and j + 16 of 32, so that a shift and a mask widen both to vectors of neighbours. Features past a
+// multiple of 32, and rows past the last, are zeros.
+struct Bf16Linear {
+  const bfloat16* weights;  // of one group
+  long features;
+  int outputs;     // of the group
+  const float* x;  // [pictures][x_stride]
+  long x_stride;
+  int pictures;
+  const float* bias;
+  bool relu;
+  float* y;  // [pictures][y_stride]
+  long y_stride;
+};
+
+constexpr int bf16_rows = 4;
+
+struct Bf16LinearKernels {
+  const char* isa;
+  void (*linear)(const Bf16Linear&);
+};
+
+#if defined(__aarch64__)
+extern const Bf16LinearKernels neon_bf16_linear;  // every such processor has it
+#else
+extern const Bf16LinearKernels baseline_bf16_linear;
+#endif
+#if defined(__x86_64__)
+extern const Bf16LinearKernels avx2_bf16_linear;
+extern const Bf16LinearKernels avx512_bf16_linear;
+#if defined(VGG_HAS_AVX512BF16)
+extern const Bf16Kernels avx512bf16_kernels;
+#endif
+#if defined(VGG_HAS_AMX)
+extern const Bf16Kernels amx_kernels;
+#endif
+#endif
+
+}  // namespace vgg
