@@ -1,5 +1,5 @@
 // The Node-API face of vgg::Engine: open(spec) -> handle, run(handle, pixels, n, logits),
-// about(handle), close(handle); precisions(isa).
+// about(handle), close(handle), fmaPeak(isa, threads); precisions(isa).
 //
 // The caller is src/engines/native/session.ts, in a process that does nothing else, so run() is
 // synchronous: it blocks until the logits are there. Every argument is checked all the same: a
@@ -23,6 +23,7 @@
 
 #include "src/engine.h"
 #include "src/isa.h"
+#include "src/peak.h"
 
 namespace {
 
@@ -425,6 +426,16 @@ napi_value close(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
+// @returns 10^9 floating point operations a second, see peak.h; for the bench
+napi_value fma_peak(napi_env env, napi_callback_info info) {
+  const Arguments<2> arguments(env, info);
+  const std::string isa = Value(env, arguments.values[0], "isa").text();
+  const int threads = Value(env, arguments.values[1], "threads").integer();
+  napi_value result;
+  check(env, napi_create_double(env, vgg::fma_peak(isa, threads), &result), "a number");
+  return result;
+}
+
 // Turns what `function` throws into a JavaScript exception.
 template <napi_value (*function)(napi_env, napi_callback_info)>
 napi_value guarded(napi_env env, napi_callback_info info) {
@@ -453,7 +464,8 @@ NAPI_MODULE_INIT() {
                    {"run", guarded<run>},
                    {"about", guarded<about>},
                    {"precisions", guarded<precisions_here>},
-                   {"close", guarded<close>}};
+                   {"close", guarded<close>},
+                   {"fmaPeak", guarded<fma_peak>}};
   for (const auto& [name, function] : functions) {
     napi_value value;
     if (napi_create_function(env, name, NAPI_AUTO_LENGTH, function, nullptr, &value) != napi_ok ||

@@ -12,6 +12,8 @@ export interface Addon {
   precisions(isa: string): Readonly<Record<'fp32' | 'bf16' | 'bf16-classifier', true | string>>;
   /** Gives the memory back; later runs throw. */
   close(handle: Handle): void;
+  /** 10^9 floating point operations a second that the machine can make at most; takes a fifth of a second. */
+  fmaPeak(isa: Isa | '', threads: number): number;
 }
 
 /** An external value: only the addon can look into it. */
