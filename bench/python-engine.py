@@ -1,6 +1,6 @@
 """One of the engines that are used from Python, for bench/engines.ts: it answers on standard output what it is asked for on standard input.
 
-    python bench/peers.py {torch,torch-compiled,openvino,ncnn} BUILDER WEIGHTS.safetensors THREADS [PRECISION]
+    python bench/python-engine.py {torch,torch-compiled,openvino,ncnn} BUILDER WEIGHTS.safetensors THREADS [PRECISION]
 
 First a line {"ready": true, "version": ...}; then, for each line `run N FILE` with the path of raw pixels uint8
 [N, 224, 224, 3], one {"ms": ..., "logits": [...]}: the milliseconds of the whole batch, from normalised float32 NCHW in

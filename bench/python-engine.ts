@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 export const pythonEngines = ['torch', 'torch-compiled', 'openvino', 'ncnn'] as const;
 export type PythonEngineName = (typeof pythonEngines)[number];
 
-/** An engine that bench/engines.ts can measure: ours, or one of peers.py. */
+/** An engine that bench/engines.ts can measure: ours, or one of python-engine.py. */
 export interface Contender {
   readonly pid: number | undefined;
   run(pixels: Uint8Array, n: number): Promise<{ readonly logits: ArrayLike<number>; readonly computeMs: number }>;
@@ -20,7 +20,7 @@ export async function startPythonEngine(
   engine: PythonEngineName,
   { model, weights, threads }: { readonly model: string; readonly weights: string; readonly threads: number },
 ): Promise<Contender & { readonly version: string }> {
-  const program = fileURLToPath(new URL('../../bench/peers.py', import.meta.url));
+  const program = fileURLToPath(new URL('../../bench/python-engine.py', import.meta.url));
   const child = spawn(python, ['-W', 'ignore', program, engine, model, weights, String(threads)], {
     stdio: ['pipe', 'pipe', 'inherit'],
   });
