@@ -1,5 +1,5 @@
 // The Node-API face of vgg::Engine: open(spec) -> handle, run(handle, pixels, n, logits),
-// about(handle), close(handle), fmaPeak(isa, threads); precisions(isa).
+// about(handle), times(handle), close(handle); precisions(isa), fmaPeak(isa, threads).
 //
 // The caller is src/engines/native/session.ts, in a process that does nothing else, so run() is
 // synchronous: it blocks until the logits are there. Every argument is checked all the same: a
@@ -64,6 +64,13 @@ class Value {
 
   bool is_null() const { return type() == napi_null; }
   bool is_undefined() const { return type() == napi_undefined; }
+
+  // A value that is left out is false.
+  bool flag() const {
+    bool flag = false;
+    if (!is_undefined()) check(napi_get_value_bool(env_, value_, &flag), "a boolean");
+    return flag;
+  }
 
   uint32_t length() const {
     uint32_t length = 0;
@@ -309,6 +316,7 @@ vgg::Spec read_spec(const Value& object, const std::vector<MappedFile>& files) {
   spec.max_batch = object["maxBatchSize"].integer();
   spec.threads = object["threads"].integer();
   spec.precision = read_precision(object["precision"]);
+  spec.profile = object["profile"].flag();
   return spec;
 }
 
@@ -417,6 +425,17 @@ napi_value precisions_here(napi_env env, napi_callback_info info) {
   return result;
 }
 
+// @returns the milliseconds of each layer in the last run, as JSON; none unless spec.profile was set
+napi_value times(napi_env env, napi_callback_info info) {
+  const Arguments<1> arguments(env, info);
+  const Network& network = network_of(env, arguments.values[0]);
+  if (!network.engine) throw std::runtime_error("the network is closed");
+  const std::string text = network.engine->times();
+  napi_value result;
+  check(env, napi_create_string_utf8(env, text.data(), text.size(), &result), "a string");
+  return result;
+}
+
 // Gives the memory back. A second call does nothing.
 napi_value close(napi_env env, napi_callback_info info) {
   const Arguments<1> arguments(env, info);
@@ -464,6 +483,7 @@ NAPI_MODULE_INIT() {
                    {"run", guarded<run>},
                    {"about", guarded<about>},
                    {"precisions", guarded<precisions_here>},
+                   {"times", guarded<times>},
                    {"close", guarded<close>},
                    {"fmaPeak", guarded<fma_peak>}};
   for (const auto& [name, function] : functions) {

@@ -209,6 +209,7 @@ describe('the addon, given what it does not take, throws:', { skip }, () => {
     ['no threads', { ...spec, threads: 0 }, /./],
     ['no batch', { ...spec, maxBatchSize: 0 }, /./],
     ['no layers', { ...spec, layers: [] }, /./],
+    ['a word for whether to profile', { ...spec, profile: 'yes' }, /spec\.profile is not a boolean$/],
   ];
   for (const [what, changed, message] of refused)
     test(`open() of ${what}`, () => assert.throws(() => open(changed), message));
@@ -243,5 +244,29 @@ describe('the addon, given what it does not take, throws:', { skip }, () => {
     run(handle, pixels, 2, logits);
     addon?.close(handle);
     assert.throws(() => run(handle, pixels, 2, logits), /the network is closed/);
+  });
+
+  test('times() of a network that was not asked to be profiled is empty, else of each step', () => {
+    const [plain, profiled] = [open(spec), open({ ...spec, profile: true })];
+    for (const handle of [plain, profiled]) addon?.run(handle, new Uint8Array(24), 2, new Float32Array(2));
+    assert.equal(addon?.times(plain), '[]');
+    const times: { layer: number; kind: string; ms: number }[] = JSON.parse(addon?.times(profiled) ?? '');
+    assert.deepEqual(
+      times.map(({ layer, kind }) => [layer, kind]),
+      [
+        [-1, 'normalise'],
+        [0, 'flatten'],
+        [1, 'linear'],
+      ],
+    );
+    for (const { ms } of times) assert.ok(ms >= 0, String(ms));
+    addon?.close(profiled);
+    assert.throws(() => addon?.times(profiled), /the network is closed/);
+  });
+
+  test('fmaPeak() of the baseline counts something, of what there is not throws', () => {
+    assert.ok((addon?.fmaPeak('baseline', 1) ?? 0) > 0.1);
+    assert.throws(() => addon?.fmaPeak('mmx' as 'avx2', 1), /"mmx" is not to be had here; there are: .*baseline$/);
+    assert.throws(() => addon?.fmaPeak('baseline', 0), /the number of threads is 0; allowed are 1 to 1024$/);
   });
 });

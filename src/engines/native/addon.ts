@@ -10,6 +10,8 @@ export interface Addon {
   about(handle: Handle): { readonly isa: Isa /** JSON */; readonly plan: string };
   /** Which precisions run on this machine by that instruction set, or by any: true, or why not. */
   precisions(isa: string): Readonly<Record<'fp32' | 'bf16' | 'bf16-classifier', true | string>>;
+  /** JSON, of the last run: [{"layer", "kind", "ms"}], in the order of the plan; empty unless the spec asks to profile. */
+  times(handle: Handle): string;
   /** Gives the memory back; later runs throw. */
   close(handle: Handle): void;
   /** 10^9 floating point operations a second that the machine can make at most; takes a fifth of a second. */
@@ -37,6 +39,8 @@ export interface NativeSpec {
   readonly precision: Precision;
   /** Empty: the best that the machine has. */
   readonly isa: Isa | '';
+  /** Whether each layer is timed. @default false */
+  readonly profile?: boolean;
 }
 
 /** Mapped into memory by open(); the descriptor may be closed after it. */
