@@ -1,21 +1,29 @@
 /**
- * The engines against each other: one full-size network, each engine in a process of its own, a run of each in turns.
+ * The engines against each other: full-size networks, each engine in a process of its own, a run of each in turns.
  *
- *     npm run bench:engines -- [--model vgg16] [--batch 1,8] [--rounds 20] [--engine native,onnxruntime] [--json]
- *                              [--python PYTHON]: also torch, torch-compiled, openvino and ncnn, as far as it has them
+ *     npm run bench:engines -- [--model vgg16,...] [--batch 1,8] [--rounds 20] [--threads N] [--json]
+ *         [--engine native,onnxruntime] [--precision fp32,bf16,bf16-classifier]
+ *         [--isa auto|all|avx512,avx2,...]: the native engine's instruction sets
+ *         [--python PYTHON]: also torch, torch-compiled, openvino and ncnn, as far as it has them
+ *         [--layers]: instead, the native engine's time in each layer; on a busy machine with --threads 1 only, else what
+ *         a thread waits for its CPU is counted with another layer
  *
  * The weights are those of formula-weights.ts. Times are the engine's own, around one run, in milliseconds a picture;
  * memory is the peak of a process whose largest batch is the batch of the row, in 10^6 bytes, with the pages of the
  * weights' file that it has mapped. The error is the largest difference to PyTorch's float64 logits of three
- * photographs, as a part of the largest logit. With --json a line for each row, and nothing else on stdout.
+ * photographs, as a part of the largest logit. A precision or an instruction set that is refused has a row with n 0 and
+ * the reason.
+ *
+ * With --json a line for each row, and nothing else on stdout; an instruction set that was forced stands behind the
+ * engine's name (`native:avx2`), and reasons go to stderr.
  */
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { availableCpus } from '../src/cpus.js';
-import type { EngineInfo, EngineName, EngineSpec } from '../src/engines/engine.js';
-import { startEngine } from '../src/engines/process.js';
+import { isasOf } from '../src/engines/choose.js';
+import { type EngineName, type EngineSpec, type Precision, precisions } from '../src/engines/engine.js';
 import {
   type BuilderName,
   buildArchitecture,
@@ -26,30 +34,32 @@ import { stateDict } from '../src/network/state-dict.js';
 import { readCheckpoint } from '../src/weights/checkpoint.js';
 import { asFloat32 } from '../src/weights/convert.js';
 import { matchStateDict } from '../src/weights/match.js';
+import { type Entry, entriesOf, type Started, startEntry } from './engine-contenders.js';
+import { type Profile, profileLayers } from './engine-layers.js';
 import { writeFormulaWeights } from './formula-weights.js';
 import { machineLines, summarise } from './machine.js';
 import { megabytes, memoryOf } from './memory.js';
-import { type Contender, type PythonEngineName, pythonEngines, startPythonEngine } from './python-engine.js';
+import type { Contender } from './python-engine.js';
 
 const engineNames = ['native', 'onnxruntime'] as const satisfies readonly EngineName[];
+const isaNames = ['auto', 'all', ...new Set(Object.values(isasOf).flat())] as const;
 /** Not measured: by then clocks and caches have settled. */
 const warmUpRounds = 2;
 const inputSize = 224;
 const pictureBytes = inputSize ** 2 * 3;
 
-/** The names are those of the JSON. */
+/** The names are those of the JSON. Of an entry that was refused n is 0, and there are no figures. */
 interface Row {
-  readonly engine: EngineName | PythonEngineName;
-  readonly isa: string | null;
-  readonly precision: EngineInfo['precision'];
+  readonly engine: string;
+  readonly precision: Precision;
   readonly model: BuilderName;
   readonly batch: number;
   readonly threads: number;
   readonly n: number;
-  readonly min_ms: number;
-  readonly median_ms: number;
-  readonly p95_ms: number;
-  readonly peak_rss_mb: number;
+  readonly min_ms: number | null;
+  readonly median_ms: number | null;
+  readonly p95_ms: number | null;
+  readonly peak_rss_mb: number | null;
   readonly error: number | null;
 }
 
@@ -66,45 +76,53 @@ const { values } = parseArgs({
     batch: { type: 'string', default: '1,8' },
     rounds: { type: 'string', default: '20' },
     engine: { type: 'string', default: engineNames.join(',') },
+    precision: { type: 'string', default: precisions.join(',') },
+    isa: { type: 'string', default: 'auto' },
     threads: { type: 'string', default: String(availableCpus()) },
     python: { type: 'string' },
+    layers: { type: 'boolean', default: false },
     json: { type: 'boolean', default: false },
   },
 });
-const model = oneOf('--model', values.model, builderNames);
-const engines = values.engine.split(',').map((name) => oneOf('--engine', name, engineNames));
-const weights = () => join(folder, `${model}.safetensors`);
+const { python } = values;
+const models = listOf('--model', values.model, builderNames);
 const batches = values.batch.split(',').map(Number);
 const rounds = Number(values.rounds);
 const threads = Number(values.threads);
+const entries = entriesOf({
+  engines: listOf('--engine', values.engine, engineNames),
+  precisions: listOf('--precision', values.precision, precisions),
+  isas: listOf('--isa', values.isa, isaNames),
+  python,
+});
 
 const folder = await mkdtemp(join(tmpdir(), 'vgg-serve-engines-'));
 try {
-  await run();
+  if (!values.json) console.log(machineLines(['onnxruntime-node']));
+  for (const model of models) await run(model, join(folder, `${model}.safetensors`));
 } finally {
   await rm(folder, { recursive: true });
 }
 
-async function run(): Promise<void> {
-  const spec = await writeModel();
-  const reference = await readReference();
-  if (!values.json) {
-    console.log(machineLines(['onnxruntime-node']));
-    console.log(`${model}, ${threads} threads, ${rounds} rounds in turns; ms a picture\n`);
-    console.log('| engine | batch | n | min | median | p95 | peak MB | error |\n|---|---|---|---|---|---|---|---|');
-  }
-  for (const batch of batches) {
-    for (const row of await measure({ ...spec, maxBatchSize: batch }, reference)) {
-      if (values.json) console.log(JSON.stringify(row));
-      else console.log(asTableRow(row));
+async function run(model: BuilderName, weights: string): Promise<void> {
+  const spec = await writeModel(model, weights);
+  if (values.layers) {
+    for (const batch of batches) showLayers(model, spec, batch);
+  } else {
+    if (!values.json) {
+      console.log(`\n${model}, ${threads} threads, ${rounds} rounds in turns; ms a picture\n`);
+      console.log('| engine | batch | n | min | median | p95 | peak MB | error |\n|---|---|---|---|---|---|---|---|');
     }
+    const reference = await readReference(model);
+    for (const batch of batches) await measure(model, { ...spec, maxBatchSize: batch }, weights, reference);
   }
+  await rm(weights);
 }
 
-async function writeModel(): Promise<EngineSpec> {
+async function writeModel(model: BuilderName, weights: string): Promise<EngineSpec> {
   const network = buildArchitecture(builderArchitecture(model, 1000));
-  await writeFormulaWeights(network, weights());
-  const checkpoint = await readCheckpoint(weights());
+  await writeFormulaWeights(network, weights);
+  const checkpoint = await readCheckpoint(weights);
   return {
     layers: network.layers,
     inputSize,
@@ -119,7 +137,7 @@ async function writeModel(): Promise<EngineSpec> {
   };
 }
 
-async function readReference(): Promise<Reference> {
+async function readReference(model: BuilderName): Promise<Reference> {
   const fixtures = new URL('../../test/fixtures/full/', import.meta.url);
   const { crops, rows } = JSON.parse(await readFile(new URL('full_networks.json', fixtures), 'utf8')) as {
     crops: string[];
@@ -130,57 +148,41 @@ async function readReference(): Promise<Reference> {
   return { pixels, pictures: crops.length, logits };
 }
 
-interface Running {
-  readonly engine: Row['engine'];
-  readonly isa: string | null;
-  readonly precision: Row['precision'];
-  readonly contender: Contender;
-  readonly ms: number[];
-}
-
-/** All engines at one batch size, which is the largest that their processes are made for. */
-async function measure(spec: EngineSpec, reference: Reference): Promise<Row[]> {
+/** All entries at one batch size, which is the largest that their processes are made for. */
+async function measure(model: BuilderName, spec: EngineSpec, weights: string, reference: Reference): Promise<void> {
   const batch = spec.maxBatchSize;
-  const running: Running[] = [];
+  const running: { readonly entry: Entry; readonly started: Started | Error; readonly ms: number[] }[] = [];
   try {
-    for (const name of engines) {
-      const contender = await startEngine(spec, { engine: name });
-      const { isa = null, precision } = contender.info;
-      running.push({ engine: name, isa, precision, contender, ms: [] });
-    }
-    for (const name of values.python === undefined ? [] : pythonEngines) {
-      const contender = await startPeer(values.python ?? '', name);
-      if (contender) running.push({ engine: name, isa: contender.version, precision: 'fp32', contender, ms: [] });
+    for (const entry of entries) {
+      const started = await startEntry(entry, spec, { python, model, weights }).catch((error: Error) => error);
+      running.push({ entry, started, ms: [] });
     }
     const pixels = Buffer.alloc(batch * pictureBytes, reference.pixels);
     for (let round = -warmUpRounds; round < rounds; round++) {
-      for (const { contender, ms } of running) {
-        const { computeMs } = await contender.run(pixels, batch);
+      for (const { started, ms } of running) {
+        if (started instanceof Error) continue;
+        const { computeMs } = await started.run(pixels, batch);
         if (round >= 0) ms.push(computeMs / batch);
       }
     }
-    const rows: Row[] = [];
-    for (const { engine, isa, precision, contender, ms } of running) {
-      const { n, min, median, p95 } = summarise(ms);
-      const peak = Number(megabytes(memoryOf(contender.pid ?? Number.NaN).peak));
-      const error = await errorOf(contender, reference);
-      const times = { n, min_ms: rounded(min), median_ms: rounded(median), p95_ms: rounded(p95) };
-      rows.push({ engine, isa, precision, model, batch, threads, ...times, peak_rss_mb: peak, error });
+    for (const { entry, started, ms } of running) {
+      const { engine, precision, isa } = entry;
+      const head = { engine: isa === 'auto' ? engine : `${engine}:${isa}`, precision, model, batch, threads };
+      show({ ...head, ...(await figuresOf(started, ms, reference)) }, started);
     }
-    return rows;
   } finally {
-    for (const { contender } of running) await contender.close();
+    for (const { started } of running) if (!(started instanceof Error)) await started.close();
   }
 }
 
-/** A package that this Python lacks is no reason to measure nothing. */
-async function startPeer(python: string, name: PythonEngineName) {
-  try {
-    return await startPythonEngine(python, name, { model, weights: weights(), threads });
-  } catch (error) {
-    console.error(`SKIPPED ${name}: ${(error as Error).message}`);
-    return undefined;
+async function figuresOf(started: Started | Error, ms: readonly number[], reference: Reference) {
+  if (started instanceof Error) {
+    return { n: 0, min_ms: null, median_ms: null, p95_ms: null, peak_rss_mb: null, error: null };
   }
+  const { n, min, median, p95 } = summarise(ms);
+  const peak_rss_mb = Number(megabytes(memoryOf(started.pid ?? Number.NaN).peak));
+  const error = await errorOf(started, reference);
+  return { n, min_ms: rounded(min), median_ms: rounded(median), p95_ms: rounded(p95), peak_rss_mb, error };
 }
 
 /** Picture by picture, so that a process made for batches of one can do it. */
@@ -196,18 +198,61 @@ async function errorOf(contender: Contender, { pixels, pictures, logits }: Refer
   return Number((difference / largest).toPrecision(3));
 }
 
-function asTableRow({ engine, isa, precision, batch, n, min_ms, median_ms, p95_ms, peak_rss_mb, error }: Row): string {
-  const name = [engine, precision, isa].filter(Boolean).join(' ');
-  const times = [min_ms, median_ms, p95_ms].map((ms) => ms.toFixed(1));
-  return `| ${[name, batch, n, ...times, peak_rss_mb, error?.toExponential(1) ?? ''].join(' | ')} |`;
+function show(row: Row, started: Started | Error): void {
+  const { engine, precision, batch, n, min_ms, median_ms, p95_ms, peak_rss_mb, error } = row;
+  const refused = started instanceof Error ? started.message : undefined;
+  if (values.json) {
+    console.log(JSON.stringify(row));
+    if (refused !== undefined) console.error(`REFUSED ${engine} ${precision}: ${refused}`);
+    return;
+  }
+  const name = [engine.split(':')[0], precision, started instanceof Error ? engine.split(':')[1] : started.detail];
+  const times = [min_ms, median_ms, p95_ms].map((ms) => ms?.toFixed(1) ?? '');
+  const last = refused === undefined ? (error?.toExponential(1) ?? '') : `refused: ${refused}`;
+  console.log(`| ${[name.filter(Boolean).join(' '), batch, n, ...times, peak_rss_mb ?? '', last].join(' | ')} |`);
+}
+
+function showLayers(model: BuilderName, spec: EngineSpec, batch: number): void {
+  for (const { engine, precision, isa } of entries) {
+    if (engine !== 'native') continue;
+    const what = `${model}, native ${precision}${isa === 'auto' ? '' : ` ${isa}`}, batch ${batch}, ${threads} threads`;
+    let profile: Profile;
+    try {
+      profile = profileLayers({ ...spec, precision, isa }, batch, rounds);
+    } catch (error) {
+      console.error(`REFUSED ${what}: ${(error as Error).message}`);
+      continue;
+    }
+    if (values.json) {
+      const head = { model, precision, isa: profile.isa, batch, threads, peak_gflops: profile.peak };
+      for (const layer of profile.layers) console.log(JSON.stringify({ ...head, ...layer }));
+      continue;
+    }
+    const total = profile.layers.reduce((sum, { ms }) => sum + ms, 0);
+    console.log(`\n${what}, ${profile.isa}; the fastest of ${rounds} runs, ms a picture; ${total.toFixed(2)} in all`);
+    console.log(
+      `float32 multiply-adds at their peak: ${profile.peak.toFixed(0)} GFLOP/s; counts are the direct ones\n`,
+    );
+    console.log('| layer | kind | tile | ms | share | GFLOP/s | of the peak |\n|---|---|---|---|---|---|---|');
+    for (const { layer, kind, tile, ms, share, gflops, of_peak } of profile.layers) {
+      const speed = [gflops?.toFixed(0) ?? '', of_peak === null ? '' : percent(of_peak)];
+      console.log(`| ${[layer, kind, tile ?? '', ms.toFixed(3), percent(share), ...speed].join(' | ')} |`);
+    }
+  }
+}
+
+function percent(part: number): string {
+  return `${(100 * part).toFixed(1)} %`;
 }
 
 function rounded(ms: number): number {
   return Math.round(ms * 100) / 100;
 }
 
-function oneOf<T extends string>(flag: string, given: string, allowed: readonly T[]): T {
-  const found = allowed.find((one) => one === given);
-  if (found === undefined) throw new RangeError(`${flag} is one of ${allowed.join(', ')}, not "${given}"`);
-  return found;
+function listOf<T extends string>(flag: string, given: string, allowed: readonly T[]): T[] {
+  return given.split(',').map((name) => {
+    const found = allowed.find((one) => one === name);
+    if (found === undefined) throw new RangeError(`${flag} is one of ${allowed.join(', ')}, not "${name}"`);
+    return found;
+  });
 }

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import type { Precision } from '../src/engines/engine.js';
 
 export const pythonEngines = ['torch', 'torch-compiled', 'openvino', 'ncnn'] as const;
 export type PythonEngineName = (typeof pythonEngines)[number];
@@ -18,10 +19,15 @@ export interface Contender {
 export async function startPythonEngine(
   python: string,
   engine: PythonEngineName,
-  { model, weights, threads }: { readonly model: string; readonly weights: string; readonly threads: number },
+  {
+    model,
+    weights,
+    threads,
+    precision,
+  }: { readonly model: string; readonly weights: string; readonly threads: number; readonly precision: Precision },
 ): Promise<Contender & { readonly version: string }> {
   const program = fileURLToPath(new URL('../../bench/python-engine.py', import.meta.url));
-  const child = spawn(python, ['-W', 'ignore', program, engine, model, weights, String(threads)], {
+  const child = spawn(python, ['-W', 'ignore', program, engine, model, weights, String(threads), precision], {
     stdio: ['pipe', 'pipe', 'inherit'],
   });
   const lines = createInterface(child.stdout)[Symbol.asyncIterator]();
@@ -31,7 +37,7 @@ export async function startPythonEngine(
     return JSON.parse(value as string) as { version: string; ms: number; logits: number[] };
   };
   const { version } = await answer();
-  const pixelsFile = `${weights}.${engine}.u8`;
+  const pixelsFile = `${weights}.${engine}-${precision}.u8`;
   return {
     version,
     pid: child.pid,
