@@ -427,10 +427,11 @@ VGG_INLINE inline Vector load_anywhere(const unsigned char* from) {
 }
 
 // sums[row][picture] += W[row][features from .. to] * x[picture][...], lane by lane: the order of
-// the additions does not depend on how many pictures or rows are taken at a time.
+// the additions does not depend on how many pictures or rows are taken at a time. Meanwhile the
+// same features of the rows at `next` are fetched, unless it is null.
 template <int rows, int pictures>
 void dot_block(const unsigned char* weights, long features, long from, long to, const float* x,
-               long x_stride, float* sums, long sums_stride) {
+               long x_stride, float* sums, long sums_stride, const unsigned char* next) {
   Vector totals[rows][pictures];
   unrolled<rows>([&](auto r) VGG_INLINE {
     unrolled<pictures>([&](auto p)
@@ -438,13 +439,23 @@ void dot_block(const unsigned char* weights, long features, long from, long to, 
   });
   const unsigned char* starts[rows];
   unrolled<rows>([&](auto r) VGG_INLINE { starts[r] = weights + r * features * 4; });
-  for (long i = from; i < to; i += lanes) {
+  const auto step = [&](long i) VGG_INLINE {
     Vector inputs[pictures];
     unrolled<pictures>([&](auto p) VGG_INLINE { inputs[p] = load(x + p * x_stride + i); });
     unrolled<rows>([&](auto r) VGG_INLINE {
       const Vector weight = load_anywhere(starts[r] + i * 4);
       unrolled<pictures>([&](auto p) VGG_INLINE { totals[r][p] += weight * inputs[p]; });
     });
+  };
+  if (next) {
+    const long ahead = next - weights;
+    for (long i = from; i < to; i += lanes) {
+      unrolled<rows>([&](auto r)
+                         VGG_INLINE { __builtin_prefetch(starts[r] + ahead + i * 4, 0, 2); });
+      step(i);
+    }
+  } else {
+    for (long i = from; i < to; i += lanes) step(i);
   }
   unrolled<rows>([&](auto r) VGG_INLINE {
     unrolled<pictures>([&](auto p)
@@ -452,7 +463,8 @@ void dot_block(const unsigned char* weights, long features, long from, long to, 
   });
 }
 
-using DotBlock = void (*)(const unsigned char*, long, long, long, const float*, long, float*, long);
+using DotBlock = void (*)(const unsigned char*, long, long, long, const float*, long, float*, long,
+                          const unsigned char*);
 
 template <int rows>
 struct DotBlocks {
@@ -471,7 +483,7 @@ constexpr DotBlocks<dot_rows> dot_rows_at_once{};
 void linear(const Linear& job) {
   // Several pictures share what a part of the features brought into the cache.
   const long whole = job.features / lanes * lanes;
-  const long part = job.pictures > 4 ? 2048 : whole;
+  const long part = job.pictures > 4 ? 512 : whole;
   const long sums_stride = static_cast<long>(job.pictures) * lanes;
   for (long i = 0; i < job.outputs * sums_stride; i += lanes) store(job.sums + i, Vector{});
   for (long from = 0; from < whole; from += part) {
@@ -481,11 +493,18 @@ void linear(const Linear& job) {
       const DotBlock* of_pictures =
           several ? dot_rows_at_once.of_pictures : dot_one_row.of_pictures;
       const unsigned char* weights = job.weights + row * job.features * 4;
+      // Whole rows are one long stream, which the hardware fetches ahead; it does not see where the
+      // next part of a row begins.
+      const unsigned char* next = nullptr;
+      if (part < whole)
+        next = row + dot_rows < job.outputs ? weights + dot_rows * job.features * 4
+                                            : job.weights + part * 4;
       for (int picture = 0; picture < job.pictures; picture += linear_pictures) {
         const int left = job.pictures - picture;
         of_pictures[left < linear_pictures ? left : linear_pictures](
             weights, job.features, from, to, job.x + picture * job.x_stride, job.x_stride,
-            job.sums + row * sums_stride + picture * lanes, sums_stride);
+            job.sums + row * sums_stride + picture * lanes, sums_stride,
+            picture == 0 ? next : nullptr);
       }
       row += several ? dot_rows : 1;
     }
