@@ -112,7 +112,7 @@ class WinogradEngine final : public Engine {
       const Layer* batchnorm = step.batchnorm >= 0 ? &spec_.layers[step.batchnorm] : nullptr;
       packed_[i] = step.kind == Step::Kind::first_layer
                        ? pack_first_layer(conv, batchnorm, kernels_)
-                       : pack_winograd(conv, batchnorm, step.tile, kernels_, team_);
+                       : pack_winograd(conv, batchnorm, step.tile, kernels_, team_, arena_);
     }
   }
 
@@ -124,11 +124,12 @@ class WinogradEngine final : public Engine {
 
   void reserve() {
     while (steps_[batched_].in.pixels() > largest_batched_map) ++batched_;
-    size_t single = 0, batch = 0, transformed = 0, products = 0, line = 0, rows = 0;
+    size_t single[2] = {}, batch[2] = {};  // of the maps between which steps alternate
+    size_t transformed = 0, products = 0, line = 0, rows = 0;
     for (size_t i = 0; i < steps_.size(); ++i) {
       const Step& step = steps_[i];
-      (i + 1 < batched_ ? single : batch) =
-          std::max(i + 1 < batched_ ? single : batch, map_size(step.out));
+      size_t& map = (i + 1 < batched_ ? single : batch)[(i + 1) % 2];
+      map = std::max(map, map_size(step.out));
       if (step.kind == Step::Kind::first_layer) {
         rows = product({2 * first_layer_rows + 2, step.in.width + 2, 3});
         line = product({2, step.in.width, panel_});
@@ -139,15 +140,16 @@ class WinogradEngine final : public Engine {
       transformed = std::max(transformed, transformed_size(step, most_tiles(step, 1)));
       products = std::max(products, products_size(step, most_tiles(step, team_.size()), 1));
     }
-    for (Floats& map : single_maps_) map = Floats(single);
-    for (Floats& map : batch_maps_)
-      map = Floats(product({static_cast<long>(batch), spec_.max_batch}));
+    for (int i = 0; i < 2; ++i) {
+      single_maps_[i] = arena_.floats(single[i]);
+      batch_maps_[i] = arena_.floats(product({static_cast<long>(batch[i]), spec_.max_batch}));
+    }
     transformed = std::max<size_t>(transformed, large_budget.transformed);
     products = std::max<size_t>(products, large_budget.products);
-    transformed_ = Floats(product({static_cast<long>(transformed), team_.size()}));
+    transformed_ = arena_.floats(product({static_cast<long>(transformed), team_.size()}));
     for (int thread = 0; thread < team_.size(); ++thread) {
-      scratch_.push_back({Floats(products), Floats(line), Floats(rows),
-                          Floats(product({linear_rows, spec_.max_batch, kernels_.vector}))});
+      scratch_.push_back({arena_.floats(products), arena_.floats(line), arena_.floats(rows),
+                          arena_.floats(product({linear_rows, spec_.max_batch, kernels_.vector}))});
     }
   }
 
@@ -472,6 +474,7 @@ class WinogradEngine final : public Engine {
   const int panel_;
   Team team_;
   Normalisation normalisation_;
+  Arena arena_;
   std::vector<PackedConvolution> packed_;  // of each step
   std::vector<Bf16Packed> bf16_packed_;    // of linear steps, if bf16_classifier
   size_t batched_ = 0;                     // the first step that takes the whole batch

@@ -76,11 +76,11 @@ void read_taps(const Layer& conv, const Affine& affine, int first, int panel, in
 }
 
 template <int tile, int taps>
-Floats pack(const Layer& conv, const Affine& affine, int panel, Team& team) {
+Floats pack(const Layer& conv, const Affine& affine, int panel, Team& team, Arena& arena) {
   constexpr int size = tile + taps - 1;
   const int panels = panels_of(conv.out, panel);
   const size_t plane = product({panels, conv.in, panel});
-  Floats filters(product({size, size, panels, conv.in, panel}));
+  Floats filters = arena.floats(product({size, size, panels, conv.in, panel}));
   team.run([&](int) {
     double g[taps * taps][widest_panel];
     for (int index = team.claim(); index < panels; index = team.claim()) {
@@ -97,13 +97,13 @@ Floats pack(const Layer& conv, const Affine& affine, int panel, Team& team) {
 }  // namespace
 
 PackedConvolution pack_winograd(const Layer& conv, const Layer* batchnorm, int tile,
-                                const Kernels& kernels, Team& team) {
+                                const Kernels& kernels, Team& team, Arena& arena) {
   const int panel = 2 * kernels.vector;
   const Affine affine = affine_of(conv, batchnorm);
-  Floats filters = tile == 1   ? pack<1, 1>(conv, affine, panel, team)
-                   : tile == 2 ? pack<2, 3>(conv, affine, panel, team)
-                   : tile == 4 ? pack<4, 3>(conv, affine, panel, team)
-                               : pack<6, 3>(conv, affine, panel, team);
+  Floats filters = tile == 1   ? pack<1, 1>(conv, affine, panel, team, arena)
+                   : tile == 2 ? pack<2, 3>(conv, affine, panel, team, arena)
+                   : tile == 4 ? pack<4, 3>(conv, affine, panel, team, arena)
+                               : pack<6, 3>(conv, affine, panel, team, arena);
   return {std::move(filters), packed_bias(affine, panel)};
 }
 

@@ -27,7 +27,7 @@ struct PackedConvolution {
 // F(tile x tile) of a convolution and, if not null, of the batch norm behind it. tile 1 is for
 // kernel 1.
 PackedConvolution pack_winograd(const Layer& conv, const Layer* batchnorm, int tile,
-                                const Kernels& kernels, Team& team);
+                                const Kernels& kernels, Team& team, Arena& arena);
 
 // 3x3 over 3 channels, as the direct convolution reads it.
 PackedConvolution pack_first_layer(const Layer& conv, const Layer* batchnorm,
