@@ -28,12 +28,16 @@ const char* name_of(Layer::Kind kind) {
 // Lavin and Gray's F(tile x tile) for one layer. The larger the tile, the fewer multiplications
 // (2.25, 4, 5.06 times fewer than the direct convolution) and the more the transforms weigh, which
 // grow with the channels, not with their product, and the more a map wastes that ends within a
-// tile. Measured on VGG-16: F6 gains in the first two blocks only.
+// tile. Measured on VGG-16 (native/test/bench.cc with tiles=...; docs/native.md has the table): F6
+// gains in the first two blocks only; F2 in the last one, where its filters are 2.25 times smaller
+// than those of F4 and reading them takes longer than multiplying.
 int tile_of(const Layer& conv, const MapShape& in) {
   if (conv.kernel == 1) return 1;
   if (conv.tile != 0) return conv.tile;
   const int smaller = std::min(in.height, in.width);
   if (smaller <= 2) return 2;
+  const bool has_many_filters = static_cast<long>(conv.in) * conv.out >= 1 << 17;
+  if (smaller <= 14 && has_many_filters) return 2;
   if (smaller >= 96 && std::max(conv.in, conv.out) <= 128) return 6;
   return 4;
 }
@@ -200,9 +204,7 @@ size_t map_size(const MapShape& shape) {
 
 std::vector<Step> make_plan(const Spec& spec) { return Planner(spec).make(); }
 
-const char* kind_of(const Step& step) {
-  return step.tile == 1 ? "pointwise" : name_of(step.kind);
-}
+const char* kind_of(const Step& step) { return step.tile == 1 ? "pointwise" : name_of(step.kind); }
 
 std::string describe(const Step& step) {
   std::string text = "{\"layer\":" + std::to_string(step.layer) + ",\"kind\":\"";
