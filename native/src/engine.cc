@@ -15,25 +15,22 @@
 namespace vgg {
 namespace {
 
-// What one thread holds at a time, in floats. Filters that fit into a core's cache beside some
-// tiles stay there; for larger ones there are more tiles at a time, so that filters are read less
-// often.
+// What one thread holds at a time, in floats. Where filters are small each thread takes some tiles
+// through all panels, and tiles and products stay in its cache. Where they are large each takes
+// some panels of outputs for as many tiles as can be, so that filters are read less often.
 struct Budget {
   long transformed, products;
 };
 constexpr Budget small_budget{1 << 18, 1 << 17};
-constexpr Budget large_budget{1 << 20, 1 << 20};
-constexpr long small_filters = 1 << 19;
-
-// Filters of more floats are never read by every thread: each takes some panels of them.
-constexpr long largest_shared_filters = 1 << 20;
+constexpr Budget large_budget{1 << 20, 1 << 19};
+constexpr long small_filters = 5 << 18;
 
 // Maps of more pixels go through picture by picture: the tiles of one are plenty for the kernels,
 // and the maps of a whole batch would take much memory. Smaller ones go through as a batch: their
 // filters are large and read once.
 constexpr long largest_batched_map = 1024;
 
-constexpr int first_layer_rows = 8;  // of outputs, at a time
+constexpr int first_layer_rows = 8;  // of outputs, at a time: as many as a row of tiles F6 reads
 
 int rounded_up(long count, int unit) { return static_cast<int>((count + unit - 1) / unit * unit); }
 int divided_up(long count, long by) { return static_cast<int>((count + by - 1) / by); }
@@ -77,7 +74,10 @@ class WinogradEngine final : public Engine {
     std::string text = "{\"isa\":\"" + std::string(isa()) + "\",\"precision\":\"" +
                        name_of(spec_.precision) + "\",\"threads\":" + std::to_string(team_.size()) +
                        ",\"layers\":[";
-    for (size_t i = 0; i < steps_.size(); ++i) text += (i > 0 ? "," : "") + describe(steps_[i]);
+    for (size_t i = 0; i < steps_.size(); ++i) {
+      text += (i > 0 ? "," : "") + describe(steps_[i]);
+      if (i == 0 && fuses_first_layer()) text.replace(text.size() - 1, 1, ",\"within_next\":true}");
+    }
     return text + "]}";
   }
 
@@ -125,11 +125,13 @@ class WinogradEngine final : public Engine {
   void reserve() {
     while (steps_[batched_].in.pixels() > largest_batched_map) ++batched_;
     size_t single[2] = {}, batch[2] = {};  // of the maps between which steps alternate
-    size_t transformed = 0, products = 0, line = 0, rows = 0;
+    size_t transformed = 0, products = 0, line = 0, rows = 0, band = 0;
     for (size_t i = 0; i < steps_.size(); ++i) {
       const Step& step = steps_[i];
-      size_t& map = (i + 1 < batched_ ? single : batch)[(i + 1) % 2];
-      map = std::max(map, map_size(step.out));
+      if (!(i == 0 && fuses_first_layer())) {
+        size_t& map = (i + 1 < batched_ ? single : batch)[(i + 1) % 2];
+        map = std::max(map, map_size(step.out));
+      }
       if (step.kind == Step::Kind::first_layer) {
         rows = product({2 * first_layer_rows + 2, step.in.width + 2, 3});
         line = product({2, step.in.width, panel_});
@@ -140,6 +142,12 @@ class WinogradEngine final : public Engine {
       transformed = std::max(transformed, transformed_size(step, most_tiles(step, 1)));
       products = std::max(products, products_size(step, most_tiles(step, team_.size()), 1));
     }
+    if (fuses_first_layer()) {
+      const Step& second = steps_[1];
+      band = product({second.in.blocks(), channel_block, second.tile + 2, second.in.width});
+      transformed = std::max(transformed, transformed_size(second, second.grid().across));
+      products = std::max(products, products_size(second, second.grid().across, 1));
+    }
     for (int i = 0; i < 2; ++i) {
       single_maps_[i] = arena_.floats(single[i]);
       batch_maps_[i] = arena_.floats(product({static_cast<long>(batch[i]), spec_.max_batch}));
@@ -149,7 +157,8 @@ class WinogradEngine final : public Engine {
     transformed_ = arena_.floats(product({static_cast<long>(transformed), team_.size()}));
     for (int thread = 0; thread < team_.size(); ++thread) {
       scratch_.push_back({arena_.floats(products), arena_.floats(line), arena_.floats(rows),
-                          arena_.floats(product({linear_rows, spec_.max_batch, kernels_.vector}))});
+                          arena_.floats(product({linear_rows, spec_.max_batch, kernels_.vector})),
+                          arena_.floats(band)});
     }
   }
 
@@ -193,18 +202,18 @@ class WinogradEngine final : public Engine {
     Floats line;      // first layer: outputs of one panel
     Floats rows;      // first layer: normalised pixels
     Floats sums;      // linear
+    Floats band;      // the first layer's outputs that one row of tiles reads
   };
 
   // What every thread does: the large maps picture by picture, the small ones for the whole batch.
   // Maps alternate between two buffers.
   void work(int thread, const uint8_t* pixels, int n) {
-    const size_t picture_bytes = size_t{3} * spec_.input_size * spec_.input_size;
     for (int picture = 0; picture < (batched_ > 0 ? n : 0); ++picture) {
       for (size_t i = 0; i < batched_; ++i) {
         float* out = i + 1 < batched_
                          ? single_maps_[(i + 1) % 2].data()
                          : batch_maps_[(i + 1) % 2].data() + picture * map_size(steps_[i].out);
-        run_step(i, thread, pixels + picture * picture_bytes, single_maps_[i % 2].data(), out, 1);
+        run_step(i, thread, pixels + picture * picture_bytes(), single_maps_[i % 2].data(), out, 1);
       }
     }
     for (size_t i = batched_; i < steps_.size(); ++i)
@@ -216,8 +225,15 @@ class WinogradEngine final : public Engine {
     const Step& step = steps_[index];
     switch (step.kind) {
       case Step::Kind::normalise: run_normalise(step, pixels, out, pictures); break;
-      case Step::Kind::first_layer: run_first_layer(index, thread, pixels, out, pictures); break;
-      case Step::Kind::convolution: run_convolution(index, thread, in, out, pictures); break;
+      case Step::Kind::first_layer:
+        if (!fuses_first_layer()) run_first_layer(index, thread, pixels, out, pictures);
+        break;
+      case Step::Kind::convolution:
+        if (index == 1 && fuses_first_layer())
+          run_first_two(thread, pixels, out, pictures);
+        else
+          run_convolution(index, thread, in, out, pictures);
+        break;
       case Step::Kind::linear: run_linear(index, thread, in, out, pictures); break;
       case Step::Kind::lrn:
         each(step, step.in.height, in, out, pictures, [&](int row, const float* from, float* to) {
@@ -260,39 +276,88 @@ class WinogradEngine final : public Engine {
   }
 
   void run_normalise(const Step& step, const uint8_t* pixels, float* out, int pictures) {
-    const size_t picture_bytes = size_t{3} * spec_.input_size * spec_.input_size;
     for (int picture = team_.claim(); picture < pictures; picture = team_.claim())
-      normalise_map(normalisation_, pixels + picture * picture_bytes, spec_.input_size,
+      normalise_map(normalisation_, pixels + picture * picture_bytes(), spec_.input_size,
                     out + picture * map_size(step.out));
   }
 
+  FirstLayer first_layer(int thread, long channel_block_stride) {
+    FirstLayer job{};
+    job.width = spec_.input_size;
+    job.channels = steps_[0].out.channels;
+    job.filters = packed_[0].filters.data();
+    job.bias = packed_[0].bias.data();
+    job.relu = steps_[0].relu;
+    job.pool = steps_[0].pool;
+    job.line = scratch_[thread].line.data();
+    job.channel_block_stride = channel_block_stride;
+    return job;
+  }
+
+  // The rows [first, end) of the first layer's output; `map` is where the first begins.
+  void first_layer_rows_of(FirstLayer job, int thread, const uint8_t* picture, int first, int end,
+                           float* map) {
+    const Step& step = steps_[0];
+    const int size = spec_.input_size;
+    const int stride = step.pool ? 2 : 1;  // rows of input for one of output
+    float* rows = scratch_[thread].rows.data();
+    normalise_rows(normalisation_, picture, size, first * stride - 1, end * stride + 1, rows);
+    for (int y = first; y < end; ++y, map += static_cast<long>(step.out.width) * channel_block) {
+      job.rows = rows + static_cast<long>(y - first) * stride * (size + 2) * 3;
+      job.map = map;
+      kernels_.first_layer(job);
+    }
+  }
+
+  size_t picture_bytes() const { return size_t{3} * spec_.input_size * spec_.input_size; }
+
   void run_first_layer(size_t index, int thread, const uint8_t* pixels, float* out, int pictures) {
     const Step& step = steps_[index];
-    Scratch& scratch = scratch_[thread];
-    const int size = spec_.input_size;
     const int units = divided_up(step.out.height, first_layer_rows);
-    const int stride = step.pool ? 2 : 1;  // rows of input for one of output
-    FirstLayer job{};
-    job.width = size;
-    job.channels = step.out.channels;
-    job.filters = packed_[index].filters.data();
-    job.bias = packed_[index].bias.data();
-    job.relu = step.relu;
-    job.pool = step.pool;
-    job.line = scratch.line.data();
-    job.channel_block_stride = step.out.pixels() * channel_block;
+    const FirstLayer job = first_layer(thread, step.out.pixels() * channel_block);
     for (int unit = team_.claim(); unit < units * pictures; unit = team_.claim()) {
       const int picture = unit / units;
       const int first = unit % units * first_layer_rows;
-      const int end = std::min(first + first_layer_rows, step.out.height);
-      normalise_rows(normalisation_, pixels + size_t{3} * size * size * picture, size,
-                     first * stride - 1, end * stride + 1, scratch.rows.data());
-      for (int y = first; y < end; ++y) {
-        job.rows = scratch.rows.data() + static_cast<long>(y - first) * stride * (size + 2) * 3;
-        job.map = out + picture * map_size(step.out) +
-                  static_cast<long>(y) * step.out.width * channel_block;
-        kernels_.first_layer(job);
-      }
+      first_layer_rows_of(job, thread, pixels + picture * picture_bytes(), first,
+                          std::min(first + first_layer_rows, step.out.height),
+                          out + picture * map_size(step.out) +
+                              static_cast<long>(first) * step.out.width * channel_block);
+    }
+  }
+
+  // The first layer is cheap and its map the largest of all: the convolution behind it computes the
+  // rows that it needs, some of them twice, row of tiles by row of tiles, and finds them in the
+  // cache.
+  bool fuses_first_layer() const {
+    if (batched_ < 2 || steps_[0].kind != Step::Kind::first_layer || steps_[0].pool) return false;
+    const Step& second = steps_[1];
+    return second.kind == Step::Kind::convolution && second.taps() == 3 &&
+           filters_size(second) <= small_filters && second.grid().across >= kernels_.rows;
+  }
+
+  void run_first_two(int thread, const uint8_t* pixels, float* out, int pictures) {
+    const Step& step = steps_[1];
+    const TileGrid grid = step.grid();
+    const int panels = divided_up(step.out.channels, panel_);
+    const int tiles = grid.across;
+    const int group = panels_at_a_time(step, tiles, panels);
+    float* transformed = transformed_.data() + transformed_.size() / team_.size() * thread;
+    float* band = scratch_[thread].band.data();
+    const long band_rows = step.tile + 2;
+    for (int unit = team_.claim(); unit < grid.down * pictures; unit = team_.claim()) {
+      const int picture = unit / grid.down;
+      const int first_row = std::max(unit % grid.down * step.tile - 1, 0);
+      const int end_row = std::min((unit % grid.down + 1) * step.tile + 1, grid.height);
+      first_layer_rows_of(first_layer(thread, band_rows * grid.width * channel_block), thread,
+                          pixels + picture * picture_bytes(), first_row, end_row, band);
+      InputTransform job = input_transform(step, unit % grid.down * tiles, tiles, transformed);
+      job.map = band;
+      job.first_row = first_row;
+      job.channel_block_stride = band_rows * grid.width * channel_block;
+      kernels_.transform_input[step.tile / 2](job);
+      for (int panel = 0; panel < panels; panel += group)
+        multiply(1, thread, transformed, unit * tiles, tiles, panel,
+                 std::min(panel + group, panels), out);
     }
   }
 
@@ -300,7 +365,7 @@ class WinogradEngine final : public Engine {
     const Step& step = steps_[index];
     const int tiles = static_cast<int>(step.tiles() * pictures);
     const int panels = divided_up(step.out.channels, panel_);
-    if (panels > 1 && (filters_size(step) > largest_shared_filters || step.out.channels > tiles))
+    if (panels > 1 && (filters_size(step) > small_filters || step.out.channels > tiles))
       share_panels(index, thread, in, out, tiles, panels);
     else
       share_tiles(index, thread, in, out, tiles, panels);
@@ -349,21 +414,26 @@ class WinogradEngine final : public Engine {
     return static_cast<int>(std::clamp(fitting, 1L, static_cast<long>(most)));
   }
 
-  void transform(const Step& step, const float* in, int first, int tiles, int block, int end_block,
-                 float* to) {
+  // Of some tiles, all channels.
+  InputTransform input_transform(const Step& step, int first, int tiles, float* to) const {
     InputTransform job{};
-    job.map = in;
     job.picture_stride = static_cast<long>(map_size(step.in));
+    job.channel_block_stride = step.in.pixels() * channel_block;
     job.grid = step.grid();
     job.first_tile = first;
     job.blocks = blocks_of(tiles);
-    job.first_block = 0;
-    job.end_block = job.blocks.count;
-    job.channel_blocks = step.in.blocks();
-    job.first_channel_block = block;
-    job.end_channel_block = end_block;
+    job.channel_blocks = job.end_channel_block = step.in.blocks();
     job.transformed = to;
     job.plane = transformed_plane(step, tiles);
+    return job;
+  }
+
+  void transform(const Step& step, const float* in, int first, int tiles, int block, int end_block,
+                 float* to) {
+    InputTransform job = input_transform(step, first, tiles, to);
+    job.map = in;
+    job.first_channel_block = block;
+    job.end_channel_block = end_block;
     kernels_.transform_input[step.tile / 2](job);
   }
 

@@ -27,8 +27,7 @@ struct Layer {
   double eps = 1e-5;  // batchnorm
   int lrn_size = 5;   // lrn: x / (k + alpha / size * sum of squares over `size` channels)^beta
   double lrn_alpha = 1e-4, lrn_beta = 0.75, lrn_k = 1.0;
-  int tile =
-      0;  // conv, for tests: 2, 4 or 6 forces Winograd's F(tile x tile); 0 leaves it to the table
+  int tile = 0;  // conv, for tests and the bench: 2, 4 or 6 forces Winograd's F(tile x tile)
 
   const uint8_t* weight = nullptr;  // conv: [out, in, kernel, kernel]; linear: [out, in]
   const uint8_t* bias = nullptr;    // conv, linear: [out]; may be null
@@ -72,11 +71,13 @@ class Engine {
   virtual void run(const uint8_t* pixels, int n, float* logits) = 0;
 
   virtual const char* isa() const = 0;
-  // JSON: {"isa", "precision", "threads", "layers":
-  // [{"layer": index in Spec::layers, "kind", "tile", ...}]}
+  // JSON: {"isa", "precision", "threads", "layers": [{"layer": index in Spec::layers, "kind",
+  // "tile", ...}]}; a layer whose outputs are computed where the next one needs them has
+  // "within_next".
   virtual std::string plan() const = 0;
   // JSON: [{"layer", "kind", "ms"}] of the last run, in the order of plan(): the time from one
-  // step's end to the next one's, of all pictures together. Empty unless Spec::profile.
+  // step's end to the next one's, of all pictures together. What is computed within the next step
+  // has none. Empty unless Spec::profile.
   virtual std::string times() const = 0;
 };
 

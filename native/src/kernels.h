@@ -34,11 +34,12 @@ struct TileGrid {
 
 struct InputTransform {
   const float* map;
-  long picture_stride;  // floats
+  int first_row;              // at which `map` begins
+  long picture_stride;        // floats
+  long channel_block_stride;  // floats
   TileGrid grid;
   int first_tile;
   TileBlocks blocks;
-  int first_block, end_block;
   int channel_blocks;  // of the map
   int first_channel_block, end_channel_block;
   float* transformed;

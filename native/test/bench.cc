@@ -74,26 +74,28 @@ int main(int argc, char** argv) {
   std::printf("%s, %d threads, created in %.0f ms\n", engine->isa(), network.spec.threads,
               ms_since(start));
   const std::vector<std::string> plans = layer_plans(engine->plan());
-  std::vector<std::vector<double>> of_batches;  // the least time of each layer
+  std::vector<std::vector<double>> of_batches;  // each layer in the fastest round
   for (const int n : batches) {
     const std::vector<uint8_t> pixels = network.pixels(n);
     std::vector<float> logits(static_cast<size_t>(n) * network.spec.classes);
     std::vector<double> times;
-    std::vector<double> of_layers(plans.size(), 1e9);
+    std::vector<double> of_layers;
     for (int round = 0; round < rounds + 2; ++round) {
       const Clock::time_point begin = Clock::now();
       engine->run(pixels.data(), n, logits.data());
       if (round < 2) continue;
-      times.push_back(ms_since(begin) / n);
-      const std::vector<double> seen = layer_times(engine->times());
-      for (size_t i = 0; i < of_layers.size(); ++i)
-        of_layers[i] = std::min(of_layers[i], seen[i] / n);
+      const double ms = ms_since(begin) / n;
+      if (times.empty() || ms < *std::min_element(times.begin(), times.end())) {
+        of_layers = layer_times(engine->times());
+        for (double& layer : of_layers) layer /= n;
+      }
+      times.push_back(ms);
     }
     std::printf("b=%d: n=%d, min %.2f, median %.2f ms a picture\n", n, rounds,
                 *std::min_element(times.begin(), times.end()), median(times));
     of_batches.push_back(of_layers);
   }
-  std::printf("\nleast ms a picture of each layer at b =");
+  std::printf("\nms a picture of each layer in the fastest round, b =");
   for (const int n : batches) std::printf(" %d", n);
   std::printf("\n");
   for (size_t i = 0; i < plans.size(); ++i) {

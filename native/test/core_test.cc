@@ -170,6 +170,10 @@ const Whole wholes[] = {
     {"pooling first", [](Network& n) { n.maxpool().features({16, 0}).classifier(5, 16, 7); }, 22},
     {"wide", [](Network& n) { n.features({64, 64, 0, 128, 0, 130, 0}).classifier(7, 100, 33); },
      48},
+    {"the first layer within the second, odd size",
+     [](Network& n) { n.features({20, 12, 0, 24, 0}, true).classifier(3, 32, 5); }, 99},
+    {"the first layer within the second, parts of a row left over",
+     [](Network& n) { n.features({8, 33}).maxpool().classifier(7, 20, 10); }, 70},
     {"maps larger than a batch of them would be",
      [](Network& n) { n.features({16, 16, 0, 32, 0}).classifier(7, 20, 10); }, 100},
 };
@@ -214,6 +218,29 @@ void test_parts(const char* isa) {
   const double error = error_of(network.spec, network.spec.layers.size(), pixels, 1, logits);
   std::printf("%s, a network of middle size: error %.1e of the largest logit\n", isa, error);
   CHECK(error < 5e-6, "%s: error %.2e", isa, error);
+}
+
+int count_of(const std::string& text, const std::string& part) {
+  int count = 0;
+  for (size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++count;
+  return count;
+}
+
+void test_plan_and_times() {
+  Network network(100);
+  network.features({16, 16, 0, 32, 0}).classifier(7, 20, 10);
+  for (const bool profile : {false, true}) {
+    network.spec.profile = profile;
+    const auto engine = Engine::create(network.spec);
+    CHECK(engine->times() == "[]", "before the first run: %s", engine->times().c_str());
+    std::vector<float> logits(network.spec.classes);
+    engine->run(network.pixels(1).data(), 1, logits.data());
+    const std::string plan = engine->plan(), times = engine->times();
+    CHECK(count_of(plan, "\"within_next\":true") == 1, "%s", plan.c_str());
+    CHECK(count_of(times, "\"ms\":") == (profile ? count_of(plan, "\"layer\":") : 0), "%s",
+          times.c_str());
+    CHECK(count_of(times, "\"kind\":\"linear\"") == (profile ? 3 : 0), "%s", times.c_str());
+  }
 }
 
 template <class Body>
@@ -317,6 +344,7 @@ int main(int argc, char** argv) {
   test_team(quick);
   test_idle_team();
   test_refusals();
+  test_plan_and_times();
   for (const char* isa : instruction_sets()) {
     test_convolutions(isa, quick);
     test_first_layer(isa);
