@@ -4,18 +4,17 @@ export type ThreadKind =
   | 'main thread'
   | "V8's helpers"
   | 'libuv pool'
+  | 'libvips'
   | 'worker threads'
   | 'other threads'
   | 'ended threads';
-
-/** CPU time, user and system, in microseconds. */
-export type ThreadTimes = ReadonlyMap<ThreadKind, number>;
 
 /** The kernel tells CPU time in hundredths of a second (USER_HZ, on every Linux). */
 const microsecondsPerTick = 10_000;
 
 /**
- * CPU time that each kind of thread of a Node process has taken so far.
+ * CPU time, user and system, in microseconds, that each kind of thread of a Node process has taken so far; without that
+ * of V8's profiler.
  * @param workers ids of the threads that are worker threads
  */
 export function threadTimes(pid: number, workers: ReadonlySet<number>): Map<ThreadKind, number> {
@@ -25,9 +24,10 @@ export function threadTimes(pid: number, workers: ReadonlySet<number>): Map<Thre
   for (const [at, id] of ids.sort((a, b) => a - b).entries()) {
     const thread = readTimes(`/proc/${pid}/task/${id}/stat`);
     if (!thread) continue; // It has just ended.
+    rest -= thread.us;
+    if (thread.name.startsWith('v8:Prof')) continue;
     const kind = workers.has(id) ? 'worker threads' : kindOf(at, thread.name);
     times.set(kind, (times.get(kind) ?? 0) + thread.us);
-    rest -= thread.us;
   }
   return times.set('ended threads', rest);
 }
@@ -40,6 +40,7 @@ export function threadTimes(pid: number, workers: ReadonlySet<number>): Map<Thre
 function kindOf(at: number, name: string): ThreadKind {
   if (at === 0) return 'main thread';
   if (name.startsWith('libuv')) return 'libuv pool';
+  if (name.startsWith('libvips')) return 'libvips';
   if (at <= 6) return "V8's helpers";
   return at <= 10 && name === 'node' ? 'libuv pool' : 'other threads';
 }
