@@ -293,7 +293,6 @@ constexpr vgg::Precision precisions[] = {vgg::Precision::fp32, vgg::Precision::b
                                          vgg::Precision::bf16_classifier};
 
 vgg::Precision read_precision(const Value& value) {
-  if (value.is_undefined()) return vgg::Precision::fp32;
   const std::string name = value.text();
   for (const vgg::Precision precision : precisions)
     if (name == vgg::name_of(precision)) return precision;

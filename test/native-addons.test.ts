@@ -63,7 +63,7 @@ for (const name of names) {
 
 test('objects of kernels hold the table and nothing that a linker could take for another instruction set', (t) => {
   const folder = join(native, 'build');
-  const objects = existsSync(folder) ? readdirSync(folder).filter((file) => /-\w*kernels-\w+-\w+\.o$/.test(file)) : [];
+  const objects = existsSync(folder) ? readdirSync(folder).filter((file) => /-(?:\w*kernels|bf16_linear)-\w+-\w+\.o$/.test(file)) : [];
   if (objects.length === 0) return t.skip('not built');
   for (const object of objects) {
     const { symbols } = readElf(join(folder, object));
@@ -71,7 +71,7 @@ test('objects of kernels hold the table and nothing that a linker could take for
     assert.ok(defined.length > 0, object);
     for (const { name, isWeak } of defined) {
       assert.ok(!isWeak, `${object}: ${name} is weak`);
-      assert.match(name, /^_ZN3vgg\d+\w*_kernelsE$/, object);
+      assert.match(name, /^_ZN3vgg\d+\w*_(?:kernels|bf16_linear)E$/, object);
     }
   }
 });
@@ -126,10 +126,10 @@ test('native/build.mjs: flags of the environment do not reach the compiler', (t)
 test('native/build.mjs: instruction sets of one processor are asked for in kernels alone', (t) => {
   const { calls, stderr } = buildWith(t, {});
   if (stderr.includes('there are none of its kernels')) return t.skip(stderr);
-  const special = calls.filter((args) => args.some((arg) => /^-m/.test(arg)));
+  const special = calls.filter((args) => args.includes('-c') && args.some((arg) => /^-m/.test(arg)));
   if (process.arch === 'x64') assert.ok(special.length >= 4);
   for (const args of special) {
-    assert.match(args[args.indexOf('-c') + 1] ?? '', /kernels\.cc$/);
+    assert.match(args[args.indexOf('-c') + 1] ?? '', /(?:kernels|bf16_linear)\.cc$/);
     assert.ok(args.some((arg) => arg.startsWith('-DVGG_ISA=')));
   }
 });

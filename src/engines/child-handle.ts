@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import type { Duplex, Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
+import { buildCommand } from '../addon-file.js';
 import type { EngineInfo, EngineName, EngineResult, EngineSpec } from './engine.js';
 import { type Message, MessageReader, ProtocolError, writeMessage } from './protocol.js';
 
@@ -28,7 +29,7 @@ export class EngineLoadError extends EngineDiedError {
 }
 
 const loadAdvice = {
-  native: 'Build it on this machine (npm run build), or take --engine onnxruntime.',
+  native: `Build it on this machine (${buildCommand}), or take --engine onnxruntime.`,
   onnxruntime: 'Install the packages again on this machine (npm ci): there is a binary for each system and CPU.',
 } as const satisfies Record<EngineName, string>;
 

@@ -45,7 +45,7 @@ async function serve(t: TestContext, ...options: string[]): Promise<Line[]> {
   throw new Error('the server ended before its model was ready');
 }
 
-const advice = 'Build it on this machine (npm run build), or take --engine onnxruntime.';
+const advice = `Build it on this machine (node ${join(copy, 'native/build.mjs')}), or take --engine onnxruntime.`;
 const warn = 40;
 
 const broken: readonly { what: string; skip: string | false; bytes: () => Buffer; reason: RegExp }[] = [

@@ -59,7 +59,7 @@ describe('chooseEngine()', () => {
       assert.equal(chooseEngine('native', true, wanted).engine, 'native');
       for (const [asked, isBuilt, layers, reason] of [
         ['onnxruntime', true, vgg.layers, /: it was asked for\./],
-        ['auto', false, vgg.layers, /not built: "npm run build" .*g\+\+\)\./],
+        ['auto', false, vgg.layers, /not built: "node .*build\.mjs" .*g\+\+\)\./],
         ['auto', true, resnet.layers, /does not run this network: conv1 is a 7 x 7 .*\./],
       ] as const) {
         assert.throws(

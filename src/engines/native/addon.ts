@@ -96,7 +96,7 @@ export function loadAddon(): Addon {
     return createRequire(import.meta.url)(path) as Addon;
   } catch (error) {
     throw new Error(
-      `The native engine cannot be loaded: ${(error as Error).message}. Build it on this machine (${buildCommand}), ` +
+      `The native engine cannot be loaded: ${(error as Error).message.replace(/\.$/, '')}. Build it on this machine (${buildCommand}), ` +
         'or take --engine onnxruntime.',
       { cause: error },
     );

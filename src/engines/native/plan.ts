@@ -1,3 +1,4 @@
+import { buildCommand } from '../../addon-file.js';
 import type { Layer } from '../../network/layer.js';
 import type { EngineSpec, PlanStep } from '../engine.js';
 import { layersRun } from './layers.js';
@@ -20,7 +21,7 @@ export function readPlan(json: string, { layers, precision }: Pick<EngineSpec, '
   if (computedIn !== precision) {
     throw new Error(
       `The native engine that is built here computes in ${computedIn}, not in ${precision}: it is older than the ` +
-        'service. Build it again (npm run build).',
+        `service. Build it again (${buildCommand}).`,
     );
   }
   const run: readonly Layer[] = layersRun(layers);

@@ -1,4 +1,5 @@
 /** A program: prints what the native engine can do on this machine (Capabilities, as JSON), or why it does not load. */
+import { buildCommand } from '../../addon-file.js';
 import { isasOf } from '../choose.js';
 import { precisions } from '../engine.js';
 import { type Addon, loadAddon } from './addon.js';
@@ -16,7 +17,7 @@ try {
 function capability({ precisions: runsHere }: Partial<Addon>, precision: (typeof precisions)[number]): Capability {
   if (runsHere === undefined) {
     // Of a build from before there were precisions.
-    return precision === 'fp32' ? { isas: [] } : { why: 'the build is older than the service: npm run build' };
+    return precision === 'fp32' ? { isas: [] } : { why: `the build is older than the service: ${buildCommand}` };
   }
   const isas = isasOf[precision].filter((isa) => runsHere(isa)[precision] === true);
   return isas.length > 0 ? { isas } : { why: String(runsHere('')[precision]) };
