@@ -1,7 +1,8 @@
 #!/bin/sh
 # Builds the C++ part with its tests (*_test.cc) and runs them:
-#     native/test/run.sh [plain] [address] [thread] [neon] [bench]      without a name: plain address thread
+#     native/test/run.sh [short] [plain] [address] [thread] [neon] [bench]      without a name: plain address thread
 #
+# short    plain, address and thread as `npm run check` runs them: of the last, the test that has most threads
 # plain    every test
 # address  AddressSanitizer and UBSan, `quick` tests
 # thread   ThreadSanitizer, `quick` tests
@@ -91,7 +92,11 @@ check_exports() {
   done
 }
 
-[ $# -gt 0 ] || set -- plain address thread
+of_thread=$tests
+if [ "${1:-short}" = short ]; then
+  [ $# -eq 0 ] || of_thread=core_test.cc
+  set -- plain address thread
+fi
 for kind in "$@"; do
   echo "== $kind"
   compiler=${CXX:-g++} arch=$machine emulator='' kernel_flags=''
@@ -116,6 +121,7 @@ for kind in "$@"; do
       run quick
       ;;
     thread)
+      tests=$of_thread
       build thread "$tests" -O1 -g -fsanitize=thread
       run quick
       ;;
