@@ -129,7 +129,8 @@ class WinogradEngine final : public Engine {
     for (size_t i = 0; i < steps_.size(); ++i) {
       const Step& step = steps_[i];
       if (!(i == 0 && fuses_first_layer())) {
-        size_t& map = (i + 1 < batched_ ? single : batch)[(i + 1) % 2];
+        size_t* const maps = i + 1 < batched_ ? single : batch;
+        size_t& map = maps[(i + 1) % 2];
         map = std::max(map, map_size(step.out));
       }
       if (step.kind == Step::Kind::first_layer) {
