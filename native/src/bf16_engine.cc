@@ -21,6 +21,11 @@ constexpr long largest_batched_map = 1024;
 // cache while panel after panel of filters is applied to them.
 constexpr long band_bytes = 1 << 19;
 
+// Winograd's F(4x4).
+constexpr int winograd_tile = 4, positions = 36;
+// What all threads hold of transformed tiles at a time, and each of products, in numbers.
+constexpr long most_transformed = 1 << 22, most_products = 1 << 17;
+
 int divided_up(long count, long by) { return static_cast<int>((count + by - 1) / by); }
 
 class Bf16Engine final : public Engine {
@@ -76,13 +81,18 @@ class Bf16Engine final : public Engine {
  private:
   using Clock = std::chrono::steady_clock;
 
-  // The plan is made for Winograd's tiles; here a convolution of 3x3 is direct, as the first layer
-  // is there.
-  static Step as_run(Step step) {
-    if (step.kind == Step::Kind::convolution && step.tile > 1) {
-      step.kind = Step::Kind::first_layer;
-      step.tile = 0;
-    }
+  // A map of less than a tile is not worth the transforms.
+  bool takes_winograd(const Step& step) const {
+    return kernels_.transform_input && step.kind == Step::Kind::convolution && step.tile > 1 &&
+           std::min(step.in.height, step.in.width) >= winograd_tile;
+  }
+
+  // The plan is made for the tiles of float32; here a convolution of 3x3 has its own, or is direct,
+  // as the first layer is there.
+  Step as_run(Step step) const {
+    if (step.kind != Step::Kind::convolution || step.tile <= 1) return step;
+    step.tile = takes_winograd(step) ? winograd_tile : 0;
+    if (step.tile == 0) step.kind = Step::Kind::first_layer;
     return step;
   }
 
@@ -118,7 +128,8 @@ class Bf16Engine final : public Engine {
       const Layer* layer = step.layer >= 0 ? &spec_.layers[step.layer] : nullptr;
       const Layer* batchnorm = step.batchnorm >= 0 ? &spec_.layers[step.batchnorm] : nullptr;
       const bool is_first = step.kind == Step::Kind::first_layer;
-      packed_.push_back(is_first || step.kind == Step::Kind::convolution
+      packed_.push_back(takes_winograd(step) ? pack_bf16_winograd(*layer, batchnorm, team_)
+                        : is_first || step.kind == Step::Kind::convolution
                             ? pack_bf16_convolution(*layer, batchnorm, is_first, team_)
                         : step.kind == Step::Kind::linear ? pack_bf16_linear(spec_, *layer, team_)
                                                           : Bf16Packed{});
@@ -126,7 +137,7 @@ class Bf16Engine final : public Engine {
   }
 
   void reserve() {
-    size_t single = 0, batch = 0, lines = 0, rows = 0, patches = 0, channels = 0;
+    size_t single = 0, batch = 0, lines = 0, rows = 0, patches = 0, channels = 0, transformed = 0;
     for (size_t i = 0; i < steps_.size(); ++i) {
       const Step& step = steps_[i];
       size_t& largest = i + 1 < batched_ ? single : batch;
@@ -138,14 +149,21 @@ class Bf16Engine final : public Engine {
         rows = product({band + 2, spec_.input_size + 2, 3});
         patches = product({band, row, bf16_block});
       }
+      if (takes_winograd(step)) {
+        product({tiles_of(step), spec_.max_batch, 1 << 10});
+        if (tiles_of(step) * spec_.max_batch > INT_MAX / 2) throw std::bad_alloc();
+        transformed = std::max(
+            transformed, product({positions, layouts_[i].blocks(), most_tiles(i), bf16_block}));
+      }
       if (step.kind == Step::Kind::lrn)
         channels = std::max(channels, product({layouts_[i].blocks(), bf16_block}));
     }
     for (Bfloat16s& map : single_maps_) map = Bfloat16s(single);
     for (Bfloat16s& map : batch_maps_) map = Bfloat16s(batch);
+    transformed_ = Bfloat16s(transformed);
     for (int thread = 0; thread < team_.size(); ++thread)
-      scratch_.push_back(
-          {Bfloat16s(lines), Bfloat16s(rows), Bfloat16s(patches), Floats(3 * channels)});
+      scratch_.push_back({Bfloat16s(lines), Bfloat16s(rows), Bfloat16s(patches),
+                          Floats(3 * channels), Floats(transformed > 0 ? most_products : 0)});
   }
 
   // Rows of outputs that are made at a time.
@@ -165,6 +183,7 @@ class Bf16Engine final : public Engine {
     Bfloat16s rows;     // first layer: normalised pixels
     Bfloat16s patches;  // first layer
     Floats squares;     // lrn
+    Floats products;    // Winograd
   };
 
   // What every thread does. Maps alternate between two buffers.
@@ -301,8 +320,94 @@ class Bf16Engine final : public Engine {
          });
   }
 
+  static long tiles_of(const Step& step) {
+    return static_cast<long>(divided_up(step.in.height, winograd_tile)) *
+           divided_up(step.in.width, winograd_tile);
+  }
+
+  // Tiles that are transformed at a time.
+  int most_tiles(size_t index) const {
+    const long numbers = static_cast<long>(positions) * layouts_[index].blocks() * bf16_block;
+    return static_cast<int>(
+        std::clamp(most_transformed / numbers, 1L, tiles_of(steps_[index]) * spec_.max_batch));
+  }
+
+  // All threads transform the tiles together, then each takes some of them through some panels of
+  // outputs to the map.
+  void run_winograd(size_t index, int thread, const bfloat16* in, bfloat16* out, int pictures) {
+    const Step& step = steps_[index];
+    const Bf16Layout& from = layouts_[index];
+    const Bf16Layout& to = layouts_[index + 1];
+    const int count = static_cast<int>(tiles_of(step) * pictures);
+    const int at_a_time = divided_up(count, divided_up(count, most_tiles(index)));
+    constexpr int most_of_part = most_products / (positions * bf16_block);
+    const int panels = to.blocks();
+    Bf16Tiles tiles{step.in.height,
+                    step.in.width,
+                    divided_up(step.in.height, winograd_tile),
+                    divided_up(step.in.width, winograd_tile),
+                    0,
+                    0};
+    for (int first = 0; first < count; first += at_a_time) {
+      if (first > 0) team_.barrier();
+      const int here = std::min(at_a_time, count - first);
+      const int parts = divided_up(here, most_of_part);
+      const long plane = static_cast<long>(from.blocks()) * here * bf16_block;
+      const auto part_of = [&](int part) {
+        const int start = static_cast<int>(static_cast<long>(here) * part / parts);
+        tiles.first = first + start;
+        tiles.count = static_cast<int>(static_cast<long>(here) * (part + 1) / parts) - start;
+        return start;
+      };
+      for (int unit = team_.claim(); unit < from.blocks() * parts; unit = team_.claim()) {
+        const int block = unit / parts, start = part_of(unit % parts);
+        kernels_.transform_input(
+            {in + block * from.block_stride() + from.pixel(0, 0), from.picture_stride(), from.row(),
+             tiles, transformed_.data() + (static_cast<long>(block) * here + start) * bf16_block,
+             plane});
+      }
+      team_.barrier();
+      for (int unit = team_.claim(); unit < panels * parts; unit = team_.claim()) {
+        const int panel = unit / parts, start = part_of(unit % parts);
+        if (first + start == 0)
+          for (int picture = 0; picture < pictures; ++picture)
+            to.clear_border(out + picture * to.picture_stride(), panel);
+        float* products = scratch_[thread].products.data();
+        multiply_tiles(index, panel, transformed_.data() + start * bf16_block, here, tiles.count,
+                       products);
+        kernels_.transform_output({products, static_cast<long>(tiles.count) * bf16_block, tiles,
+                                   packed_[index].bias.data() + panel * bf16_block, step.relu,
+                                   step.pool, out + panel * to.block_stride() + to.pixel(0, 0),
+                                   to.picture_stride(), to.row()});
+      }
+    }
+  }
+
+  // Some of the `here` transformed tiles for one panel: a 1x1 convolution for each xi.
+  void multiply_tiles(size_t index, int panel, const bfloat16* transformed, int here, int count,
+                      float* products) {
+    static constexpr float no_bias[bf16_block] = {};
+    const Bf16Packed& packed = packed_[index];
+    const int blocks = layouts_[index].blocks();
+    Bf16Convolution job{};
+    job.block_stride = static_cast<long>(here) * bf16_block;
+    job.blocks = blocks;
+    job.taps = 1;
+    job.pixels = count;
+    job.bias = no_bias;
+    job.logits_stride = job.outputs = bf16_block;
+    for (int xi = 0; xi < positions; ++xi) {
+      job.map = transformed + xi * blocks * job.block_stride;
+      job.filters = packed.filters.data() + panel * packed.panel_stride +
+                    static_cast<long>(xi) * blocks * bf16_step;
+      job.logits = products + static_cast<long>(xi) * count * bf16_block;
+      kernels_.convolve(job);
+    }
+  }
+
   void run_convolution(size_t index, int thread, const bfloat16* in, bfloat16* out, int pictures) {
     const Step& step = steps_[index];
+    if (takes_winograd(step)) return run_winograd(index, thread, in, out, pictures);
     const Bf16Layout& from = layouts_[index];
     const Bf16Layout& to = layouts_[index + 1];
     const int band = band_rows(index);
@@ -401,6 +506,7 @@ class Bf16Engine final : public Engine {
   std::vector<Bf16Packed> packed_;   // of each step
   size_t batched_ = 0;               // the first step that takes the whole batch
   Bfloat16s single_maps_[2], batch_maps_[2];
+  Bfloat16s transformed_;  // Winograd, of all threads
   std::vector<Scratch> scratch_;
   std::vector<double> ms_;  // of each step in the last run, if Spec::profile
   Clock::time_point last_end_;

@@ -9,6 +9,8 @@
 #endif
 #include <immintrin.h>
 
+#include "cook_toom.h"
+
 #ifndef VGG_ISA
 #define VGG_ISA avx512bf16
 #endif
@@ -181,6 +183,8 @@ void convolve(const Bf16Convolution& job) {
   finish(job, sums, pixel, left, border);
 }
 
+constexpr auto transform_input = nullptr, transform_output = nullptr;
+
 void release() { _tile_release(); }
 
 #else
@@ -236,6 +240,150 @@ void convolve(const Bf16Convolution& job) {
   }
   multiply_rest<most_pixels - 1>(job, pixel, job.pixels - pixel, sums, fetch);
   finish(job, sums, pixel, job.pixels - pixel, border);
+}
+
+// ---- Winograd's transforms ----
+
+constexpr CookToom<double, 4, 3> matrices{};
+constexpr int tile_size = 6;
+
+// The sum of row[j] * d[j]; zeros and ones cost nothing.
+template <class Row, int j = 0>
+VGG_INLINE inline __m512 combined(Row row, const __m512 (&d)[tile_size]) {
+  constexpr float factor = static_cast<float>(row()[j]);
+  if constexpr (j + 1 == tile_size) {
+    return factor == 0 ? _mm512_setzero_ps() : _mm512_mul_ps(_mm512_set1_ps(factor), d[j]);
+  } else {
+    const __m512 rest = combined<Row, j + 1>(row, d);
+    if constexpr (factor == 0) return rest;
+    if constexpr (factor == 1) return _mm512_add_ps(d[j], rest);
+    return _mm512_fmadd_ps(_mm512_set1_ps(factor), d[j], rest);
+  }
+}
+
+template <int r>
+struct InputRow {
+  constexpr const double* operator()() const { return matrices.input[r]; }
+};
+template <int r>
+struct OutputRow {
+  constexpr const double* operator()() const { return matrices.output[r]; }
+};
+
+VGG_INLINE inline void transform(const __m512 (&d)[tile_size], __m512 (&out)[tile_size]) {
+  out[0] = combined(InputRow<0>{}, d);
+  out[1] = combined(InputRow<1>{}, d);
+  out[2] = combined(InputRow<2>{}, d);
+  out[3] = combined(InputRow<3>{}, d);
+  out[4] = combined(InputRow<4>{}, d);
+  out[5] = combined(InputRow<5>{}, d);
+}
+
+VGG_INLINE inline void transform(const __m512 (&m)[tile_size], __m512 (&out)[4]) {
+  out[0] = combined(OutputRow<0>{}, m);
+  out[1] = combined(OutputRow<1>{}, m);
+  out[2] = combined(OutputRow<2>{}, m);
+  out[3] = combined(OutputRow<3>{}, m);
+}
+
+struct TilePlace {
+  int picture, y, x;  // the tile's first output
+  TilePlace(const Bf16Tiles& tiles, int index) {
+    const int place = (tiles.first + index) % (tiles.down * tiles.across);
+    picture = (tiles.first + index) / (tiles.down * tiles.across);
+    y = place / tiles.across * 4;
+    x = place % tiles.across * 4;
+  }
+};
+
+void transform_input(const Bf16InputTransform& job) {
+  const Bf16Tiles& tiles = job.tiles;
+  for (int index = 0; index < tiles.count; ++index) {
+    const TilePlace place(tiles, index);
+    const bfloat16* map = job.map + place.picture * job.picture_stride;
+    __m512 columns[2][tile_size][tile_size];  // d B, by halves of the channels
+    for (int y = 0; y < tile_size; ++y) {
+      const int row = place.y + y - 1;
+      const bfloat16* line = map + (static_cast<long>(row) * job.row + place.x - 1) * bf16_block;
+      for (int half = 0; half < 2; ++half) {
+        __m512 d[tile_size];
+#pragma GCC unroll 6
+        for (int x = 0; x < tile_size; ++x) {
+          // The border is a single row and column of zeros; tiles may reach farther.
+          const bool inside = row <= tiles.height && place.x + x - 1 <= tiles.width;
+          d[x] = inside ? widened(_mm256_loadu_si256(
+                              reinterpret_cast<const __m256i*>(line + x * bf16_block + half * 16)))
+                        : _mm512_setzero_ps();
+        }
+        transform(d, columns[half][y]);
+      }
+    }
+    bfloat16* to = job.transformed + static_cast<long>(index) * bf16_block;
+    for (int x = 0; x < tile_size; ++x) {
+      __m512 out[2][tile_size];
+      for (int half = 0; half < 2; ++half) {
+        __m512 d[tile_size];
+#pragma GCC unroll 6
+        for (int y = 0; y < tile_size; ++y) d[y] = columns[half][y][x];
+        transform(d, out[half]);
+      }
+#pragma GCC unroll 6
+      for (int y = 0; y < tile_size; ++y)
+        _mm512_storeu_si512(to + (y * tile_size + x) * job.plane, rounded(out[0][y], out[1][y]));
+    }
+  }
+}
+
+// One half of the outputs of one tile.
+VGG_INLINE inline void finish_tile(const float* products, long plane, __m512 (&out)[4][4]) {
+  __m512 columns[4][tile_size];  // A^T m
+#pragma GCC unroll 6
+  for (int x = 0; x < tile_size; ++x) {
+    __m512 m[tile_size], column[4];
+#pragma GCC unroll 6
+    for (int y = 0; y < tile_size; ++y)
+      m[y] = _mm512_loadu_ps(products + (y * tile_size + x) * plane);
+    transform(m, column);
+#pragma GCC unroll 4
+    for (int y = 0; y < 4; ++y) columns[y][x] = column[y];
+  }
+#pragma GCC unroll 4
+  for (int y = 0; y < 4; ++y) transform(columns[y], out[y]);
+}
+
+void transform_output(const Bf16OutputTransform& job) {
+  const Bf16Tiles& tiles = job.tiles;
+  const int side = job.pool ? 2 : 4;
+  const int height = job.pool ? tiles.height / 2 : tiles.height;
+  const int width = job.pool ? tiles.width / 2 : tiles.width;
+  const __m512 least = _mm512_set1_ps(job.relu ? 0.0f : -__builtin_inff());
+  for (int index = 0; index < tiles.count; ++index) {
+    const TilePlace place(tiles, index);
+    const int y0 = job.pool ? place.y / 2 : place.y, x0 = job.pool ? place.x / 2 : place.x;
+    bfloat16* to = job.map + place.picture * job.picture_stride +
+                   (static_cast<long>(y0) * job.row + x0) * bf16_block;
+    __m512 out[2][4][4];
+    for (int half = 0; half < 2; ++half) {
+      finish_tile(job.products + static_cast<long>(index) * bf16_block + half * 16, job.plane,
+                  out[half]);
+      const __m512 bias = _mm512_loadu_ps(job.bias + half * 16);
+      for (int y = 0; y < side; ++y)
+        for (int x = 0; x < side; ++x) {
+          __m512 value = out[half][y][x];
+          if (job.pool) {
+            const __m512(&from)[4][4] = out[half];
+            value =
+                _mm512_max_ps(_mm512_max_ps(from[2 * y][2 * x], from[2 * y][2 * x + 1]),
+                              _mm512_max_ps(from[2 * y + 1][2 * x], from[2 * y + 1][2 * x + 1]));
+          }
+          out[half][y][x] = _mm512_max_ps(least, _mm512_add_ps(value, bias));
+        }
+    }
+    for (int y = 0; y < side && y0 + y < height; ++y)
+      for (int x = 0; x < side && x0 + x < width; ++x)
+        _mm512_storeu_si512(to + (static_cast<long>(y) * job.row + x) * bf16_block,
+                            rounded(out[0][y][x], out[1][y][x]));
+  }
 }
 
 void release() {}
@@ -324,7 +472,8 @@ void normalise_response(const Bf16Response& job) {
 }  // namespace
 
 extern const Bf16Kernels VGG_JOIN(VGG_ISA, _kernels) = {
-    VGG_TEXT(VGG_ISA), convolve, max_pool, patches, normalise_response, release,
+    VGG_TEXT(VGG_ISA),  convolve,        max_pool,         patches,
+    normalise_response, transform_input, transform_output, release,
 };
 
 }  // namespace vgg

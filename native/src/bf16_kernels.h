@@ -69,12 +69,49 @@ struct Bf16Response {
   float* squares;  // scratch, [3][channels rounded up to blocks]
 };
 
+// Winograd's F(4x4, 3x3), as in kernels.h, with products of bfloat16:
+//   transformed  [xi][channels / 32][tile][32]         B^T d B, rounded
+//   filters      [panel][xi][channels / 32][2][16][16 outputs][2 channels]   G g G^T, rounded
+//   products     [xi][tile][32], float32
+// so that an xi is a Bf16Convolution of one tap, whose pixels are tiles.
+
+struct Bf16Tiles {
+  int height, width;  // of the map, in pixels
+  int down, across;   // tiles
+  int first, count;   // they count through the pictures of a batch: picture, row, column
+};
+
+// One block of channels.
+struct Bf16InputTransform {
+  const bfloat16* map;  // the first picture's first pixel
+  long picture_stride;
+  int row;  // pixels from one row to the next
+  Bf16Tiles tiles;
+  bfloat16* transformed;  // where the first of the tiles lies
+  long plane;             // numbers between two xi
+};
+
+// One panel of outputs.
+struct Bf16OutputTransform {
+  const float* products;
+  long plane;  // numbers between two xi
+  Bf16Tiles tiles;
+  const float* bias;  // [32]
+  bool relu, pool;
+  bfloat16* map;  // the first picture's first pixel
+  long picture_stride;
+  int row;  // pixels from one row to the next
+};
+
 struct Bf16Kernels {
   const char* isa;
   void (*convolve)(const Bf16Convolution&);
   void (*max_pool)(const Bf16Pooling&);
   void (*patches)(const Bf16Patches&);
   void (*normalise_response)(const Bf16Response&);
+  // Null where the direct convolution is faster.
+  void (*transform_input)(const Bf16InputTransform&);
+  void (*transform_output)(const Bf16OutputTransform&);
   void (*release)();  // what a thread does when it has run: gives the tile registers back
 };
 

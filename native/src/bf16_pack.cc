@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "cook_toom.h"
+
 namespace vgg {
 namespace {
 
@@ -50,6 +52,41 @@ Bf16Packed pack_bf16_convolution(const Layer& conv, const Layer* batchnorm, bool
             to[step * bf16_step + place_in_step(output - first, channel)] = to_bfloat16(
                 static_cast<float>(affine.scale[output] * read_float(conv.weight, index)));
           }
+      }
+    }
+  });
+  return packed;
+}
+
+Bf16Packed pack_bf16_winograd(const Layer& conv, const Layer* batchnorm, Team& team) {
+  static constexpr CookToom<double, 4, 3> matrices{};
+  constexpr int size = matrices.size, taps = 3;
+  const Affine affine = affine_of(conv, batchnorm);
+  const int blocks = divided_up(conv.in, bf16_block);
+  const int panels = divided_up(conv.out, bf16_block);
+  Bf16Packed packed;
+  packed.panel_stride = static_cast<long>(size * size) * blocks * bf16_step;
+  packed.filters = Bfloat16s(product({panels, packed.panel_stride}));
+  packed.bias = padded_bias(affine.shift, bf16_block);
+  team.run([&](int) {
+    for (int output = team.claim(); output < conv.out; output = team.claim()) {
+      bfloat16* panel = packed.filters.data() + output / bf16_block * packed.panel_stride;
+      for (int input = 0; input < conv.in; ++input) {
+        const size_t first = (static_cast<size_t>(output) * conv.in + input) * taps * taps;
+        double columns[size][taps] = {};  // G g
+        for (int i = 0; i < size; ++i)
+          for (int ky = 0; ky < taps; ++ky)
+            for (int kx = 0; kx < taps; ++kx)
+              columns[i][kx] += matrices.filter[i][ky] * affine.scale[output] *
+                                read_float(conv.weight, first + ky * taps + kx);
+        bfloat16* to = panel + input / bf16_block * bf16_step +
+                       place_in_step(output % bf16_block, input % bf16_block);
+        for (int xi = 0; xi < size * size; ++xi, to += static_cast<long>(blocks) * bf16_step) {
+          double sum = 0;
+          for (int kx = 0; kx < taps; ++kx)
+            sum += columns[xi / size][kx] * matrices.filter[xi % size][kx];
+          *to = to_bfloat16(static_cast<float>(sum));
+        }
       }
     }
   });

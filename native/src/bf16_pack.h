@@ -19,6 +19,9 @@ struct Bf16Packed {
 Bf16Packed pack_bf16_convolution(const Layer& conv, const Layer* batchnorm, bool as_patches,
                                  Team& team);
 
+// 3x3 for Winograd's F(4x4): G g G^T in float64, rounded.
+Bf16Packed pack_bf16_winograd(const Layer& conv, const Layer* batchnorm, Team& team);
+
 // A linear layer as a 1x1 convolution. What was read is given back to `spec.forget` on the way.
 Bf16Packed pack_bf16_linear(const Spec& spec, const Layer& linear, Team& team);
 

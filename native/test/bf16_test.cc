@@ -256,8 +256,12 @@ void test_whole(const char* isa, Precision precision, const Whole& whole, bool q
   const std::vector<float> first = run(spec, pixels, 5);
   const int pictures = quick ? 1 : 3;
   const double error = error_of(spec, reference_run, pixels, pictures, first);
-  CHECK(error < (precision == Precision::bf16 ? 2.5e-2 : 1e-2), "%s, %s, %s: error %.2e", isa,
-        name_of(precision), whole.name, error);
+  // Winograd's transforms enlarge what rounding takes away; noise, as here, is the worst of
+  // pictures.
+  const double limit = precision == Precision::bf16_classifier ? 1e-2
+                       : std::strcmp(isa, "avx512bf16") == 0   ? 4e-2
+                                                               : 1.5e-2;
+  CHECK(error < limit, "%s, %s, %s: error %.2e", isa, name_of(precision), whole.name, error);
   if (precision == Precision::bf16) {
     // A number that falls to the other side of a tie differs by a whole step, and so do the next
     // layers' sums.
