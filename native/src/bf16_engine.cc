@@ -21,6 +21,13 @@ constexpr long largest_batched_map = 1024;
 // cache while panel after panel of filters is applied to them.
 constexpr long band_bytes = 1 << 19;
 
+constexpr int numbers_of_line = 32;  // of a cache line
+constexpr int lines_of_step = bf16_step / numbers_of_line;
+
+// How far the weights of a linear layer are fetched ahead: without, a core reads an eighth less in
+// the same time.
+constexpr int linear_steps_ahead = 4;
+
 // Winograd's F(4x4).
 constexpr int winograd_tile = 4, positions = 36;
 // What all threads hold of transformed tiles at a time, and each of products, in numbers.
@@ -133,6 +140,9 @@ class Bf16Engine final : public Engine {
                             ? pack_bf16_convolution(*layer, batchnorm, is_first, team_)
                         : step.kind == Step::Kind::linear ? pack_bf16_linear(spec_, *layer, team_)
                                                           : Bf16Packed{});
+      if (layer && layer->kind == Layer::Kind::conv && spec_.forget)
+        spec_.forget(layer->weight,
+                     sizeof(float) * layer->out * layer->in * layer->kernel * layer->kernel);
     }
   }
 
@@ -419,7 +429,10 @@ class Bf16Engine final : public Engine {
       Bf16Convolution job{};
       if (next_panel < panels) {
         job.next_filters = packed_[index].filters.data() + next_panel * panel_stride;
-        job.next_lines = panel_stride / 32;
+        job.next_lines = panel_stride / numbers_of_line;
+        // The kernel passes over the panel once for every 32 pixels.
+        const long passes = static_cast<long>(band) * step.out.width / bf16_block;
+        job.lines_at_a_time = divided_up(lines_of_step, std::max(1L, passes));
       }
       job.map = in + picture * from.picture_stride() + from.pixel(first * (step.pool ? 2 : 1), 0);
       job.block_stride = from.block_stride();
@@ -464,6 +477,11 @@ class Bf16Engine final : public Engine {
       job.out = is_last ? nullptr : out + panel * to.block_stride();
       job.logits = logits + panel * bf16_block;
       job.outputs = std::min(bf16_block, step.out.channels - panel * bf16_block);
+      const long steps = std::min(packed.panel_stride * (to.blocks() - panel) / bf16_step,
+                                  packed.panel_stride / bf16_step + linear_steps_ahead);
+      job.next_filters = job.filters + linear_steps_ahead * bf16_step;
+      job.next_lines = (steps - linear_steps_ahead) * lines_of_step;
+      job.lines_at_a_time = lines_of_step;
       kernels_.convolve(job);
     }
   }

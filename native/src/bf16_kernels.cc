@@ -61,17 +61,13 @@ VGG_INLINE inline void finish(const Bf16Convolution& job, const float* sums, int
   }
 }
 
-// Fetches what a later call will read into the core's second cache, a few lines at every step.
 struct Fetch {
   const bfloat16* from;
   long lines;
-  int at_a_time;
+  const int at_a_time;
 
-  // `steps` is how many there will be at least.
-  Fetch(const Bf16Convolution& job, long steps)
-      : from(job.next_filters),
-        lines(job.next_filters ? job.next_lines : 0),
-        at_a_time(static_cast<int>(lines / (steps > 0 ? steps : 1)) + 1) {}
+  explicit Fetch(const Bf16Convolution& job)
+      : from(job.next_filters), lines(job.next_lines), at_a_time(job.lines_at_a_time) {}
 
   VGG_INLINE inline void step() {
     if (lines <= 0) return;
@@ -164,8 +160,7 @@ void convolve(const Bf16Convolution& job) {
   constexpr int at_a_time = 2 * tile_rows;
   alignas(64) float sums[at_a_time * bf16_block];
   long border = job.until_border;
-  const int steps = job.blocks * job.taps;
-  Fetch fetch(job, static_cast<long>(job.pixels / at_a_time) * steps);
+  Fetch fetch(job);
   int pixel = 0;
   if (job.pixels >= at_a_time) configure(tile_rows, tile_rows);
   for (; pixel + at_a_time <= job.pixels; pixel += at_a_time) {
@@ -232,7 +227,7 @@ void multiply_rest(const Bf16Convolution& job, int pixel, int left, float* sums,
 void convolve(const Bf16Convolution& job) {
   alignas(64) float sums[most_pixels * bf16_block];
   long border = job.until_border;
-  Fetch fetch(job, static_cast<long>(job.pixels / most_pixels) * job.blocks * job.taps);
+  Fetch fetch(job);
   int pixel = 0;
   for (; pixel + most_pixels <= job.pixels; pixel += most_pixels) {
     multiply_pairs<most_pixels>(job, pixel, sums, fetch);

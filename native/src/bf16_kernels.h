@@ -32,9 +32,11 @@ struct Bf16Convolution {
   int until_border;  // pixels before the first that is the border's; it and every row-th after
                      // it become zeros
   const bfloat16* filters;
-  // Unless null: filters of which so many cache lines are fetched meanwhile, for a later call.
+  // Fetched meanwhile into the core's second cache: cache lines of filters that are read later, so
+  // many of them with every tap and block of channels.
   const bfloat16* next_filters;
   long next_lines;
+  int lines_at_a_time;
   const float* bias;  // [32]
   bool relu;
   bfloat16* out;  // [pixels][32], or null:

@@ -75,7 +75,7 @@ struct Cpuid {
 
 bool has_bit(unsigned bits, int bit) { return (bits >> bit & 1) != 0; }
 
-std::string lacking_avx512bf16() {
+[[maybe_unused]] std::string lacking_avx512bf16() {
   if (!has_avx512()) return "the processor has no AVX-512";
   // Leaf 7 says how many subleaves it has.
   if (Cpuid(7, 0).eax < 1 || !has_bit(Cpuid(7, 1).eax, 5))
@@ -100,7 +100,7 @@ std::string ask_for_tiles() {
   return std::string("the kernel refuses the tile registers (") + std::strerror(errno) + ")";
 }
 
-std::string lacking_amx() {
+[[maybe_unused]] std::string lacking_amx() {
   const std::string lacking = lacking_avx512bf16();
   if (!lacking.empty()) return lacking;
   const unsigned features = Cpuid(7, 0).edx;
