@@ -430,8 +430,8 @@ class Bf16Engine final : public Engine {
       if (next_panel < panels) {
         job.next_filters = packed_[index].filters.data() + next_panel * panel_stride;
         job.next_lines = panel_stride / numbers_of_line;
-        // The kernel passes over the panel once for every 32 pixels.
-        const long passes = static_cast<long>(band) * step.out.width / bf16_block;
+        // The kernel passes over the panel once for every 48 pixels at the most.
+        const long passes = static_cast<long>(band) * step.out.width / 48;
         job.lines_at_a_time = divided_up(lines_of_step, std::max(1L, passes));
       }
       job.map = in + picture * from.picture_stride() + from.pixel(first * (step.pool ? 2 : 1), 0);

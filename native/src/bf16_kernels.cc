@@ -99,8 +99,10 @@ VGG_INLINE inline void each_step(const Bf16Convolution& job, const bfloat16* fir
 
 // ---- convolution by tiles ----
 //
-// A tile register has up to 16 rows of 64 bytes. Tiles 4 and 5 hold 16 pixels each of 32 channels,
-// 6 and 7 the filters of 16 outputs each, 0 to 3 the sums of both with both in float32.
+// A tile register has up to 16 rows of 64 bytes: 16 pixels of 32 channels, the filters of 16
+// outputs for them, or 16 x 16 sums in float32. There are eight. With two tiles of pixels, 4 and 5
+// hold them, 6 and 7 the filters of 32 outputs, 0 to 3 the sums of both with both. With three, each
+// is loaded into 6 twice, and 0 to 5 hold the sums: filters are read less often.
 
 constexpr int tile_rows = 16;
 constexpr int tile_numbers = 16 * 32;
@@ -113,7 +115,7 @@ struct TileConfiguration {
   unsigned char rows[16] = {};
 };
 
-// The pixels of tiles 4 and 5.
+// The pixels of tiles 4 and 5, where there are two.
 void configure(int first, int second) {
   TileConfiguration configuration;
   const int rows[8] = {first, first, second, second, first, second, tile_rows, tile_rows};
@@ -156,13 +158,58 @@ VGG_INLINE inline void multiply_tiles(const Bf16Convolution& job, int pixel, flo
   }
 }
 
+// The same of three tiles of pixels. sums: [48 pixels][32 outputs]
+VGG_INLINE inline void multiply_three_tiles(const Bf16Convolution& job, int pixel, float* sums,
+                                            Fetch& fetch) {
+  _tile_zero(0);
+  _tile_zero(1);
+  _tile_zero(2);
+  _tile_zero(3);
+  _tile_zero(4);
+  _tile_zero(5);
+  each_step(job, job.map + static_cast<long>(pixel) * bf16_block,
+            [&](const bfloat16* pixels, const bfloat16* filters) VGG_INLINE {
+              fetch.step();
+              _tile_loadd(7, filters, 64);
+              _tile_loadd(6, pixels, 64);
+              _tile_dpbf16ps(0, 6, 7);
+              _tile_loadd(6, pixels + tile_numbers, 64);
+              _tile_dpbf16ps(2, 6, 7);
+              _tile_loadd(6, pixels + 2 * tile_numbers, 64);
+              _tile_dpbf16ps(4, 6, 7);
+              _tile_loadd(7, filters + tile_numbers, 64);
+              _tile_dpbf16ps(5, 6, 7);
+              _tile_loadd(6, pixels + tile_numbers, 64);
+              _tile_dpbf16ps(3, 6, 7);
+              _tile_loadd(6, pixels, 64);
+              _tile_dpbf16ps(1, 6, 7);
+            });
+  constexpr int line = bf16_block * sizeof(float);
+  constexpr int tile = tile_rows * bf16_block;
+  _tile_stored(0, sums, line);
+  _tile_stored(1, sums + 16, line);
+  _tile_stored(2, sums + tile, line);
+  _tile_stored(3, sums + tile + 16, line);
+  _tile_stored(4, sums + 2 * tile, line);
+  _tile_stored(5, sums + 2 * tile + 16, line);
+}
+
+// From so many steps on three tiles are 3 to 9 % faster than two. Below, they are slower: the
+// filters stay in the first cache then, and what is done with the sums weighs more.
+constexpr int least_steps_of_three = 36;
+
 void convolve(const Bf16Convolution& job) {
-  constexpr int at_a_time = 2 * tile_rows;
-  alignas(64) float sums[at_a_time * bf16_block];
+  constexpr int at_a_time = 2 * tile_rows, three_tiles = 3 * tile_rows;
+  alignas(64) float sums[three_tiles * bf16_block];
   long border = job.until_border;
   Fetch fetch(job);
   int pixel = 0;
   if (job.pixels >= at_a_time) configure(tile_rows, tile_rows);
+  if (job.blocks * job.taps >= least_steps_of_three)
+    for (; pixel + three_tiles <= job.pixels; pixel += three_tiles) {
+      multiply_three_tiles(job, pixel, sums, fetch);
+      finish(job, sums, pixel, three_tiles, border);
+    }
   for (; pixel + at_a_time <= job.pixels; pixel += at_a_time) {
     multiply_tiles<2>(job, pixel, sums, fetch);
     finish(job, sums, pixel, at_a_time, border);
