@@ -2,7 +2,7 @@
 # Builds the C++ part with its tests (*_test.cc) and runs them:
 #     native/test/run.sh [short] [plain] [address] [thread] [neon] [bench]      without a name: plain address thread
 #
-# short    plain, address and thread as `npm run check` runs them: of the last, the test that has most threads
+# short    plain, address and thread, as `npm run check` runs them: of the last only what is about threads
 # plain    every test
 # address  AddressSanitizer and UBSan, `quick` tests
 # thread   ThreadSanitizer, `quick` tests
@@ -92,11 +92,8 @@ check_exports() {
   done
 }
 
-of_thread=$tests
-if [ "${1:-short}" = short ]; then
-  [ $# -eq 0 ] || of_thread=core_test.cc
-  set -- plain address thread
-fi
+[ $# -gt 0 ] || set -- plain address thread
+[ "$1" != short ] || set -- plain address threads
 for kind in "$@"; do
   echo "== $kind"
   compiler=${CXX:-g++} arch=$machine emulator='' kernel_flags=''
@@ -121,9 +118,13 @@ for kind in "$@"; do
       run quick
       ;;
     thread)
-      tests=$of_thread
       build thread "$tests" -O1 -g -fsanitize=thread
       run quick
+      ;;
+    threads)
+      tests=core_test.cc
+      build threads $tests -O1 -g -fsanitize=thread
+      run threads
       ;;
     neon)
       build neon "$tests" -O3 -static

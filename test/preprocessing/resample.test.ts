@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { createRequire } from 'node:module';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { addonFile } from '../../src/addon-file.js';
 import { decode } from '../../src/preprocessing/decode.js';
 import { type Axis, cropAxes, type Preset } from '../../src/preprocessing/geometry.js';
 import { readHeader } from '../../src/preprocessing/header.js';
@@ -55,7 +56,7 @@ for (const [isa, resampleByIsa] of nativeResamples) {
 }
 
 test('native resample: arguments that do not go together are a TypeError', { skip: nativeResamples.size === 0 }, () => {
-  const addon = createRequire(import.meta.url)('../../../native/build/vgg_resample.node') as Record<
+  const addon = createRequire(import.meta.url)(addonFile('vgg_resample') ?? '') as Record<
     string,
     (...given: readonly unknown[]) => void
   >;
