@@ -133,7 +133,8 @@ void test_packed(const Kernels& kernels, std::mt19937& random) {
   conv.kernel = taps;
   conv.weight = reinterpret_cast<const uint8_t*>(weights.data());
   Team team(2);
-  const PackedConvolution packed = pack_winograd(conv, nullptr, tile, kernels, team);
+  Arena arena;
+  const PackedConvolution packed = pack_winograd(conv, nullptr, tile, kernels, team, arena);
   for (int output = 0; output < panels * panel; ++output)
     for (int input = 0; input < inputs; ++input) {
       Rational g[taps][taps] = {}, filter[size][size];
@@ -185,7 +186,7 @@ void test_input_kernel(const Kernels& kernels, int height, int width, std::mt199
   job.picture_stride = static_cast<long>(map.size()) / pictures;
   job.grid = grid;
   job.blocks = blocks;
-  job.end_block = blocks.count;
+  job.channel_block_stride = static_cast<long>(height) * width * channel_block;
   job.channel_blocks = job.end_channel_block = channel_blocks;
   job.transformed = transformed.data();
   job.plane = plane;
