@@ -22,7 +22,7 @@ struct Budget {
   long transformed, products;
 };
 constexpr Budget small_budget{1 << 18, 1 << 17};
-constexpr Budget large_budget{1 << 20, 1 << 19};
+constexpr Budget large_budget{1 << 20, 1 << 20};
 constexpr long small_filters = 5 << 18;
 
 // Maps of more pixels go through picture by picture: the tiles of one are plenty for the kernels,
