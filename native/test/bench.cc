@@ -1,5 +1,5 @@
 // Milliseconds a picture of VGG-16 with random weights, of the whole and of each layer:
-//     bench [threads] [isa] [rounds] [batch ...] [tiles=2,4,...]
+//     bench [threads] [isa] [rounds] [batch ...] [precision=bf16] [tiles=2,4,...]
 // `tiles` forces the tile of each convolution behind the first one, which is direct: 2, 4 or 6; 0
 // leaves it to the table. So the table of plan.cc was found.
 #include <algorithm>
@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "../src/isa.h"
 #include "networks.h"
 
 namespace {
@@ -36,6 +37,14 @@ void force_tiles(vgg::Spec& spec, const char* tiles) {
   }
 }
 
+vgg::Precision precision_named(const char* name) {
+  for (const vgg::Precision precision :
+       {vgg::Precision::bf16, vgg::Precision::bf16_classifier, vgg::Precision::fp32})
+    if (std::strcmp(name, vgg::name_of(precision)) == 0) return precision;
+  std::fprintf(stderr, "there is no precision %s\n", name);
+  std::exit(2);
+}
+
 // Every "ms" of Engine::times().
 std::vector<double> layer_times(const std::string& json) {
   std::vector<double> times;
@@ -61,6 +70,8 @@ int main(int argc, char** argv) {
   network.spec.profile = true;
   if (argc > 1 && std::strncmp(argv[argc - 1], "tiles=", 6) == 0)
     force_tiles(network.spec, argv[--argc] + 6);
+  if (argc > 1 && std::strncmp(argv[argc - 1], "precision=", 10) == 0)
+    network.spec.precision = precision_named(argv[--argc] + 10);
   network.spec.threads = argc > 1 ? std::atoi(argv[1]) : 2;
   network.spec.isa = argc > 2 ? argv[2] : "";
   const int rounds = argc > 3 ? std::atoi(argv[3]) : 15;
