@@ -130,18 +130,14 @@ struct Transform {
 };
 
 // One tile of one vector of channels. Border: some of its pixels lie outside of the map and are
-// zeros. Meanwhile the lines of the next tile are fetched: their rows lie far apart, and were
-// written by other cores.
+// zeros.
 template <int tile, int taps, bool border>
 VGG_INLINE inline void transform_tile(const float* corner, const TileGrid& grid, int y0, int x0,
-                                      float* out, long plane, const float* next) {
+                                      float* out, long plane) {
   using T = Transform<tile, taps>;
   constexpr int size = T::size;
   Vector rows[size][size];  // d B
   for (int y = 0; y < size; ++y) {
-    unrolled<size>([&](auto x) VGG_INLINE {
-      __builtin_prefetch(next + (static_cast<long>(y) * grid.width + x) * channel_block);
-    });
     if (border && (y0 + y < 0 || y0 + y >= grid.height)) {
       for (int x = 0; x < size; ++x) rows[y][x] = Vector{};
       continue;
@@ -169,19 +165,6 @@ void transform_input(const InputTransform& job) {
   constexpr int size = tile + taps - 1;
   constexpr int pad = (taps - 1) / 2;
   const TileGrid& grid = job.grid;
-  struct Place {
-    int y0, x0;
-    const float* corner;
-  };
-  const auto place_of = [&](int index, int channels) VGG_INLINE {
-    index += job.first_tile;
-    const int picture = index / (grid.down * grid.across);
-    const int place = index % (grid.down * grid.across);
-    const int y0 = place / grid.across * tile - pad, x0 = place % grid.across * tile - pad;
-    return Place{y0, x0,
-                 job.map + picture * job.picture_stride + channels * job.channel_block_stride +
-                     (static_cast<long>(y0 - job.first_row) * grid.width + x0) * channel_block};
-  };
   for (int block = 0; block < job.blocks.count; ++block) {
     const int start = block_start(job.blocks, block);
     const int rows = block_start(job.blocks, block + 1) - start;
@@ -189,21 +172,23 @@ void transform_input(const InputTransform& job) {
       float* out =
           job.transformed +
           (static_cast<long>(start) * job.channel_blocks + channels * rows) * channel_block;
-      Place place = place_of(start, channels);
       for (int row = 0; row < rows; ++row, out += channel_block) {
-        const Place next =
-            row + 1 < rows ? place_of(start + row + 1, channels) : place_of(start, channels + 1);
-        const bool inside = place.y0 >= 0 && place.x0 >= 0 && place.y0 + size <= grid.height &&
-                            place.x0 + size <= grid.width;
+        const int index = job.first_tile + start + row;
+        const int picture = index / (grid.down * grid.across);
+        const int place = index % (grid.down * grid.across);
+        const int y0 = place / grid.across * tile - pad;
+        const int x0 = place % grid.across * tile - pad;
+        const float* corner =
+            job.map + picture * job.picture_stride + channels * job.channel_block_stride +
+            (static_cast<long>(y0 - job.first_row) * grid.width + x0) * channel_block;
+        const bool inside =
+            y0 >= 0 && x0 >= 0 && y0 + size <= grid.height && x0 + size <= grid.width;
         for (int lane = 0; lane < channel_block; lane += lanes) {
           if (inside)
-            transform_tile<tile, taps, false>(place.corner + lane, grid, place.y0, place.x0,
-                                              out + lane, job.plane, next.corner + lane);
+            transform_tile<tile, taps, false>(corner + lane, grid, y0, x0, out + lane, job.plane);
           else
-            transform_tile<tile, taps, true>(place.corner + lane, grid, place.y0, place.x0,
-                                             out + lane, job.plane, next.corner + lane);
+            transform_tile<tile, taps, true>(corner + lane, grid, y0, x0, out + lane, job.plane);
         }
-        place = next;
       }
     }
   }
