@@ -53,7 +53,7 @@ export async function startEntry(
   spec: EngineSpec,
   { python, model, weights }: { readonly python: string | undefined; readonly model: string; readonly weights: string },
 ): Promise<Started> {
-  if (engine === 'native' || engine === 'onnxruntime') {
+  if (engine === 'native' || engine === 'onnxruntime' || engine === 'tfjs') {
     const running = await startEngine({ ...spec, precision, isa }, { engine });
     const { info } = running;
     return {

@@ -2,13 +2,13 @@ import type { Config } from './config.js';
 import { chooseEngine } from './engines/choose.js';
 import type { Engine, EngineSpec } from './engines/engine.js';
 import { isAddonBuilt } from './engines/native/addon.js';
-import type { EngineProcessOptions } from './engines/process.js';
+import type { StartOptions } from './engines/start.js';
 import { referenceSpec } from './model-registry/agreement.js';
 import type { CompareDeps } from './model-registry/load.js';
 import { checkSampleFolder, readSamples } from './model-registry/samples.js';
 import { createPreprocessor } from './preprocessing/preprocessor.js';
 
-type StartEngine = (spec: EngineSpec, options: EngineProcessOptions) => Promise<Engine>;
+type StartEngine = (spec: EngineSpec, options: StartOptions) => Promise<Engine>;
 
 /**
  * How the server compares models of other precisions with fp32; undefined when it is told not to (`--agreement none`).
@@ -36,7 +36,12 @@ export async function comparison(
     },
     async startReference(spec, { model, signal }) {
       chooseEngine(config.engine, isAddonBuilt(), spec); // What cannot be served need not be compared.
-      return await start(referenceSpec(spec), { engine: 'native', signal, log: (line) => log(model, line) });
+      return await start(referenceSpec(spec), {
+        engine: 'native',
+        device: 'cpu',
+        signal,
+        log: (line) => log(model, line),
+      });
     },
   };
 }

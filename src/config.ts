@@ -5,6 +5,7 @@ import { nearest } from './nearest.js';
 import {
   boolean,
   byteSize,
+  device,
   heightByWidth,
   int32Max,
   integer,
@@ -201,10 +202,26 @@ export const options = {
     help: 'How long requests in flight may still take once the server is told to stop.',
   },
   engine: {
-    kind: oneOf('ENGINE', ['auto', 'native', 'onnxruntime']),
+    kind: oneOf('ENGINE', ['auto', 'native', 'onnxruntime', 'tfjs']),
     default: 'auto',
     verbs: withEngine,
-    help: 'What computes the network; auto: native where it is built and runs the network, else onnxruntime.',
+    help:
+      'What computes the network; auto: tfjs on a GPU, else native where it is built and runs the network, else ' +
+      'onnxruntime.',
+  },
+  device: {
+    kind: device('DEVICE'),
+    default: 'auto',
+    verbs: withEngine,
+    help:
+      'Where the network is computed; auto: on a GPU where one is really used, else on the CPU. gpu:0,1 runs each model ' +
+      'on both.',
+  },
+  allowTf32: {
+    kind: boolean(),
+    default: false,
+    verbs: withEngine,
+    help: 'Let a GPU round the factors of products to 10 bits (TF32): faster, and about 1e-3 off.',
   },
   precision: {
     kind: oneOf('PRECISION', ['fp32', 'bf16', 'bf16-classifier']),

@@ -77,6 +77,22 @@ export function boolean(): Kind<boolean> {
   };
 }
 
+/** `auto`, `cpu`, `gpu`, or GPUs by their numbers: `gpu:0,1`. */
+export function device(placeholder: string): Kind<'auto' | 'cpu' | 'gpu' | readonly number[]> {
+  const words = ['auto', 'cpu', 'gpu'] as const;
+  return {
+    placeholder,
+    allowed: 'auto, cpu, gpu, or GPUs by their numbers: gpu:0,1',
+    parse(seen) {
+      const [, list] = /^gpu:(\d{1,3}(?:,\d{1,3})*)$/.exec(seen) ?? [];
+      if (list === undefined) return words.find((word) => word === seen);
+      const numbers = list.split(',').map(Number);
+      return new Set(numbers).size === numbers.length ? numbers : undefined;
+    },
+    show: (value) => (typeof value === 'string' ? value : `gpu:${value.join(',')}`),
+  };
+}
+
 /** `HEIGHTxWIDTH`. */
 export function heightByWidth(placeholder: string, max: number): Kind<readonly [number, number]> {
   return {

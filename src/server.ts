@@ -6,7 +6,7 @@ import type { Config } from './config.js';
 import { refuseMissing } from './engines/choose.js';
 import type { Engine, EngineSpec } from './engines/engine.js';
 import { isAddonBuilt } from './engines/native/addon.js';
-import { type EngineProcessOptions, startEngine } from './engines/process.js';
+import { type StartOptions, startOnDevice } from './engines/start.js';
 import { createLogger } from './logging.js';
 import { createMetrics } from './metrics.js';
 import type { ModelSummary } from './model-registry/description.js';
@@ -35,8 +35,8 @@ export class ListenError extends Error {
 /** Sees the loads of models as they go on. */
 export type LoadDisplay = Pick<RegistryObserver, 'stateChanged' | 'loadProgress'>;
 
-/** As engines/process.ts does it. */
-export type StartEngine = (spec: EngineSpec, options: EngineProcessOptions) => Promise<Engine>;
+/** As engines/start.ts does it. */
+export type StartEngine = (spec: EngineSpec, options: StartOptions) => Promise<Engine>;
 
 /**
  * Listens at once and loads the models meanwhile, one after the other; /health/ready tells when they are warm. A model
@@ -50,7 +50,7 @@ export type StartEngine = (spec: EngineSpec, options: EngineProcessOptions) => P
  */
 export async function startServer(
   given: Config,
-  start: StartEngine = startEngine,
+  start: StartEngine = startOnDevice,
   display?: LoadDisplay,
 ): Promise<RunningServer> {
   refuseMissing(given.engine, isAddonBuilt());
@@ -62,6 +62,8 @@ export async function startServer(
       start(spec, {
         signal,
         engine: config.engine,
+        device: config.device,
+        allowTf32: config.allowTf32,
         onChosen: (engine, reason) => logger.info({ model, engine, reason }, 'engine chosen'),
         onFallback: (reason) => logger.warn({ model, reason }, 'native engine not loaded, onnxruntime stands in'),
         log: (line) => logger.info({ model, line }, 'engine'),

@@ -48,6 +48,8 @@ test('parseConfig without arguments or variables: the defaults', () => {
     timeoutMs: 30_000,
     graceMs: 10_000,
     engine: 'auto',
+    device: 'auto',
+    allowTf32: false,
     precision: 'fp32',
     isa: 'auto',
     agreement: undefined,
@@ -162,7 +164,7 @@ test('parseConfig: whole numbers', () => {
 
 test('parseConfig: one of several words', () => {
   assert.equal(parseConfig(['--engine', 'onnxruntime'], {}, 'serve').engine, 'onnxruntime');
-  usageError(['--engine', 'ONNX'], '--engine: "ONNX" is not allowed: give one of auto, native, onnxruntime');
+  usageError(['--engine', 'ONNX'], '--engine: "ONNX" is not allowed: give one of auto, native, onnxruntime, tfjs');
   usageError(
     ['--log-level', 'loud'],
     '--log-level: "loud" is not allowed: give one of trace, debug, info, warn, error, fatal, silent',

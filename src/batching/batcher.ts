@@ -47,8 +47,9 @@ interface Entry<In, Out> extends Waiting, Linked<Entry<In, Out>> {
 const longestTimerMs = 2 ** 31 - 1;
 
 /**
- * Gathers entries into batches for an engine that does one run at a time. An idle engine starts at once with what is
- * there; while it is busy the queue fills, and the next batch takes what has come. Entries keep their order.
+ * Gathers entries into batches for an engine that does one run at a time, or one in each of its lanes. An idle lane
+ * starts at once with what is there; while all are busy the queue fills, and the next batch takes what has come. Entries
+ * go in their order.
  *
  * If `run` fails for a batch, its halves are tried again, until only the entries that fail alone are rejected, each with
  * its own error.
@@ -58,18 +59,23 @@ export class Batcher<In, Out> {
   readonly #limits: BatchLimits;
   readonly #observer: BatchObserver | undefined;
   readonly #queue = new LinkedQueue<Entry<In, Out>>();
-  /** Until the queue is empty or waits for its batch to fill. */
-  #working: Promise<void> | undefined;
+  readonly #lanes: number;
+  #lanesAtWork = 0;
+  /** One for each lane at work: until the queue is empty or waits for its batch to fill. */
+  readonly #working = new Set<Promise<void>>();
+  /** A lane has been set to work, and has not taken its batch yet. */
+  #isStarting = false;
   #waitTimer: NodeJS.Timeout | undefined;
   #closed = false;
   /** Moving average over the last runs, for Retry-After. */
   #msPerEntry = 0;
 
-  /** @param run one output for each input, in the same order; called again only after its promise has settled */
-  constructor(run: (inputs: In[]) => Promise<Out[]>, limits: BatchLimits, observer?: BatchObserver) {
+  /** @param run one output for each input, in the same order; at most `lanes` are under way at a time */
+  constructor(run: (inputs: In[]) => Promise<Out[]>, limits: BatchLimits, observer?: BatchObserver, lanes = 1) {
     this.#run = run;
     this.#limits = limits;
     this.#observer = observer;
+    this.#lanes = lanes;
   }
 
   /** Entries that wait; those that the engine has are not counted. */
@@ -114,7 +120,7 @@ export class Batcher<In, Out> {
   async close(): Promise<void> {
     this.#closed = true;
     this.#work();
-    await this.#working;
+    while (this.#working.size > 0) await Promise.all(this.#working);
   }
 
   #refusal(entry: Entry<In, Out>): ServiceError | undefined {
@@ -164,15 +170,22 @@ export class Batcher<In, Out> {
   }
 
   #work(): void {
-    this.#working ??= this.#runBatches();
+    if (this.#isStarting || this.#lanesAtWork === this.#lanes) return;
+    this.#isStarting = true;
+    this.#lanesAtWork++;
+    const lane = this.#runBatches();
+    this.#working.add(lane);
+    void lane.then(() => this.#working.delete(lane));
   }
 
   async #runBatches(): Promise<void> {
     await undefined; // What is submitted in one turn of the event loop goes together.
+    this.#isStarting = false;
     for (let batch = this.#takeBatch(); batch.length > 0; batch = this.#takeBatch()) {
+      if (this.depth > 0) this.#work(); // More than one lane can take.
       await this.#answer(batch);
     }
-    this.#working = undefined;
+    this.#lanesAtWork--;
   }
 
   #takeBatch(): Entry<In, Out>[] {

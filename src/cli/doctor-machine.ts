@@ -7,6 +7,7 @@ import { availableCpus } from '../cpus.js';
 import { notBuilt } from '../engines/choose.js';
 import { precisions } from '../engines/engine.js';
 import type { Capabilities } from '../engines/native/probe.js';
+import type { GpuFinding } from '../engines/tfjs/gpu.js';
 import { nativeResamples } from '../preprocessing/native-resample.js';
 import type { Check } from './check.js';
 
@@ -92,6 +93,16 @@ export async function checkEngine(native: Capabilities | Error | undefined): Pro
   if (!(native instanceof Error)) return { name, ok: true, seen: `native, CPU: ${inWords(native)}; ${seen}` };
   const [reason = ''] = native.message.split('\n');
   return { name, ok: false, seen: reason, advice: `Build it again on this machine: ${buildCommand}.` };
+}
+
+/** A GPU is nothing that a machine must have; where one is asked for, its model says what is missing. */
+export function checkGpu(finding: GpuFinding): Check {
+  if (!finding.usable) return { name: 'gpu', ok: true, seen: `none is used: ${finding.reason}` };
+  const devices = finding.devices.map(
+    ({ index, name, memoryMb, computeCapability }) =>
+      `${index}: ${name}, ${memoryMb} MB for TensorFlow, compute capability ${computeCapability}`,
+  );
+  return { name: 'gpu', ok: true, seen: devices.join('; ') || 'TensorFlow uses one, and does not say which' };
 }
 
 /** `fp32 by avx512, avx2, baseline; bf16 does not run (...)` */

@@ -2,9 +2,18 @@ import { styleText } from 'node:util';
 import type { Config } from '../config.js';
 import { isAddonBuilt } from '../engines/native/addon.js';
 import { probeNative } from '../engines/native/probe.js';
+import { gpuHere } from '../engines/tfjs/gpu.js';
 import { checkpointsFolder } from '../weights/hub-folder.js';
 import type { Check } from './check.js';
-import { checkCpus, checkEngine, checkFolder, checkImages, checkMemory, checkNode } from './doctor-machine.js';
+import {
+  checkCpus,
+  checkEngine,
+  checkFolder,
+  checkGpu,
+  checkImages,
+  checkMemory,
+  checkNode,
+} from './doctor-machine.js';
 import { checkEndToEnd, checkModel } from './doctor-models.js';
 
 /** Prints each check as it is done. Answers the exit code: 1 if any is not ok. */
@@ -25,6 +34,7 @@ async function* examine(config: Config<'doctor'>, env: NodeJS.ProcessEnv): Async
   yield checkMemory();
   const native = isAddonBuilt() ? await probeNative().catch((error: Error) => error) : undefined;
   yield await checkEngine(native);
+  yield checkGpu(await gpuHere());
   yield await checkImages();
   yield await checkFolder('cache', config.cacheDir, 'set --cache-dir (VGG_SERVE_CACHE_DIR)');
   yield await checkFolder('weights', checkpointsFolder(env), 'set TORCH_HOME');

@@ -1,7 +1,7 @@
 import { readdir } from 'node:fs/promises';
 import { basename, dirname, join, relative } from 'node:path';
 import type { Config } from '../config.js';
-import { startEngine } from '../engines/process.js';
+import { startOnDevice } from '../engines/start.js';
 import type { ModelSummary } from '../model-registry/description.js';
 import { resolveModel } from '../model-registry/resolve.js';
 import { startServer } from '../server.js';
@@ -9,7 +9,7 @@ import { loadDisplay } from './load-display.js';
 
 /** Answers over HTTP until a signal ends it. On a terminal it greets once the models are loaded. */
 export async function serve(config: Config): Promise<number> {
-  const { url, loaded } = await startServer(config, startEngine, process.stdout.isTTY ? loadDisplay() : undefined);
+  const { url, loaded } = await startServer(config, startOnDevice, process.stdout.isTTY ? loadDisplay() : undefined);
   if (process.stdout.isTTY) {
     const models = await loaded;
     const picture = await samplePicture(config.model[0] as string);

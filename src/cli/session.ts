@@ -1,5 +1,5 @@
 import type { Config } from '../config.js';
-import { startEngine } from '../engines/process.js';
+import { startOnDevice } from '../engines/start.js';
 import type { Answered, Model } from '../model-registry/model.js';
 import { ModelRegistry } from '../model-registry/registry.js';
 import { resolveModel } from '../model-registry/resolve.js';
@@ -40,8 +40,10 @@ export async function withSession<T>(
   });
   const registry = new ModelRegistry({
     startEngine: (spec, { signal }) =>
-      startEngine(spec, {
+      startOnDevice(spec, {
         engine: config.engine,
+        device: config.device,
+        allowTf32: config.allowTf32,
         signal,
         onFallback: (reason) => process.stderr.write(`vgg-serve: ${reason} Until then onnxruntime stands in.\n`),
       }),

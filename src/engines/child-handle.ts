@@ -14,6 +14,8 @@ export interface EngineChildOptions {
   readonly runTimeoutMs: number;
   /** Gets each line that the child writes to its standard error or output. */
   readonly log: (line: string) => void;
+  /** Added to the environment of the process. */
+  readonly env: NodeJS.ProcessEnv;
   /** Ends a start; without effect once the child is ready. */
   readonly signal: AbortSignal;
 }
@@ -31,6 +33,7 @@ export class EngineLoadError extends EngineDiedError {
 const loadAdvice = {
   native: `Build it on this machine (${buildCommand}), or take --engine onnxruntime.`,
   onnxruntime: 'Install the packages again on this machine (npm ci): there is a binary for each system and CPU.',
+  tfjs: 'docs/gpu.md says how it is installed; or take --engine auto.',
 } as const satisfies Record<EngineName, string>;
 
 /** The process lives, and has answered a run with a failure. */
@@ -96,6 +99,7 @@ export class EngineChild {
     const child = spawn(process.execPath, [fileURLToPath(options.program)], {
       stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
       windowsHide: true,
+      env: { ...process.env, ...options.env },
     });
     this.#process = child;
     this.#pipe = child.stdio[3] as Duplex;

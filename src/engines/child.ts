@@ -16,6 +16,7 @@ const engines: Record<EngineName, () => Promise<OpenEngine>> = {
     return (await import('./native/session.js')).openNative;
   },
   onnxruntime: async () => (await import('./onnxruntime/session.js')).openSession,
+  tfjs: async () => (await import('./tfjs/session.js')).openTfjs,
 };
 
 type OpenEngine = (spec: EngineSpec) => Promise<Engine>;

@@ -1,6 +1,8 @@
 import { buildCommand } from '../addon-file.js';
-import type { EngineName, EngineSpec, IsaChoice, Precision } from './engine.js';
+import type { DeviceChoice } from './device.js';
+import type { EngineName, EngineSpec, Gpu, IsaChoice, Precision } from './engine.js';
 import { whyNotNative } from './native/layers.js';
+import type { GpuFinding } from './tfjs/gpu.js';
 
 /** What can be asked for. */
 export type EngineChoice = 'auto' | EngineName;
@@ -35,8 +37,8 @@ export function chooseEngine(
   wanted: Wanted,
 ): { readonly engine: EngineName; readonly reason: string } {
   refuseOtherIsa(wanted);
-  if (asked === 'onnxruntime') {
-    refuseOnnxruntime(wanted, 'it was asked for');
+  if (asked === 'onnxruntime' || asked === 'tfjs') {
+    refuseOther(asked, wanted, 'it was asked for');
     return { engine: asked, reason: 'it was asked for' };
   }
   refuseMissing(asked, isNativeBuilt);
@@ -50,12 +52,49 @@ export function chooseEngine(
     case 'auto': {
       if (isNativeBuilt && why === undefined) return { engine: 'native', reason: 'it is built, and runs this network' };
       const reason = why === undefined ? notBuilt : `the native engine does not run this network: ${why}`;
-      refuseOnnxruntime(wanted, reason);
+      refuseOther('onnxruntime', wanted, reason);
       return { engine: 'onnxruntime', reason };
     }
     default:
       return asked satisfies never;
   }
+}
+
+/**
+ * The GPUs that a network runs on, and by which engine; undefined where it runs on the CPU. A GPU that is asked for is
+ * used or refused; one that is not asked for is taken where TensorFlow really uses it.
+ * @throws EngineChoiceError
+ */
+export function chooseGpus(
+  asked: EngineChoice,
+  device: DeviceChoice,
+  wanted: Wanted,
+  finding: GpuFinding,
+): { readonly engine: EngineName; readonly gpus: readonly Gpu[]; readonly reason: string } | undefined {
+  if (device === 'cpu' || (device === 'auto' && (asked === 'native' || asked === 'onnxruntime'))) return undefined;
+  if (asked === 'native') {
+    throw new EngineChoiceError('The native engine runs on the CPU only: take --device cpu, or --engine auto.');
+  }
+  const engine = asked === 'onnxruntime' ? asked : 'tfjs';
+  if (device === 'auto') {
+    if (!finding.usable || wanted.precision !== 'fp32' || (wanted.isa ?? 'auto') !== 'auto') return undefined;
+    return { engine, gpus: finding.devices.slice(0, 1), reason: 'TensorFlow uses a GPU here' };
+  }
+  refuseOther(engine, wanted, 'a GPU was asked for');
+  const indices = device === 'gpu' ? [finding.usable ? (finding.devices[0]?.index ?? 0) : 0] : device;
+  // Of what onnxruntime needs it says itself what is missing.
+  if (engine === 'onnxruntime')
+    return { engine, gpus: indices.map((index) => ({ index })), reason: 'it was asked for' };
+  if (!finding.usable) {
+    throw new EngineChoiceError(`No GPU can be used: ${finding.reason}. Otherwise take --device cpu.`);
+  }
+  const gpus = indices.map((index) => {
+    const gpu = finding.devices.find((found) => found.index === index);
+    if (gpu) return gpu;
+    const here = finding.devices.map((found) => `${found.index} (${found.name})`).join(', ');
+    throw new EngineChoiceError(`There is no GPU ${index}: TensorFlow sees ${here || 'one without a name'}.`);
+  });
+  return { engine, gpus, reason: 'a GPU was asked for' };
 }
 
 /** Whether onnxruntime may stand in for an engine that is there but does not load. */
@@ -75,13 +114,16 @@ function refuseOtherIsa({ precision, isa = 'auto' }: Wanted): void {
   );
 }
 
-/** @param reason why it would be onnxruntime */
-function refuseOnnxruntime({ precision, isa = 'auto' }: Wanted, reason: string): void {
+/**
+ * @param other an engine that has fp32 alone
+ * @param reason why it would be that one
+ */
+function refuseOther(other: EngineName, { precision, isa = 'auto' }: Wanted, reason: string): void {
   const [what, instead] =
     precision !== 'fp32' ? [`Precision ${precision}`, 'precision fp32'] : [`--isa ${isa}`, '--isa auto'];
   if (precision === 'fp32' && isa === 'auto') return;
   throw new EngineChoiceError(
-    `${what} is to be had from the native engine only; onnxruntime, which has fp32 and no such choice, would be taken: ` +
+    `${what} is to be had from the native engine only; ${other}, which has fp32 and no such choice, would be taken: ` +
       `${reason}. Otherwise take ${instead}.`,
   );
 }

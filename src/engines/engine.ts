@@ -8,6 +8,17 @@ import type { TensorSource } from '../tensor.js';
 export const precisions = ['fp32', 'bf16', 'bf16-classifier'] as const;
 export type Precision = (typeof precisions)[number];
 
+export type Device = 'cpu' | 'gpu';
+
+/** A GPU that a network runs on. */
+export interface Gpu {
+  /** As nvidia-smi counts. */
+  readonly index: number;
+  readonly name?: string | undefined;
+  /** What the engine may take of its memory, in 2^20 bytes. */
+  readonly memoryMb?: number | undefined;
+}
+
 /** Instruction sets that can be forced; which of them compute in which precision is said in choose.ts. */
 export type IsaChoice = 'auto' | 'avx512' | 'avx2' | 'neon' | 'baseline' | 'amx' | 'avx512bf16';
 
@@ -33,14 +44,19 @@ export interface EngineSpec {
   readonly precision: Precision;
   /** Forces the kernels of one instruction set, of an engine that has them for several. @default 'auto': the fastest */
   readonly isa?: IsaChoice | undefined;
+  /** The GPU that the engine must use: it does not start where it would fall back to the CPU. @default none: the CPU */
+  readonly gpu?: Gpu | undefined;
 }
 
-export type EngineName = 'native' | 'onnxruntime';
+export type EngineName = 'native' | 'onnxruntime' | 'tfjs';
 
 export interface EngineInfo {
   readonly engine: EngineName;
   readonly version: string;
-  readonly device: 'cpu';
+  readonly device: Device;
+  /** Of a GPU, as far as it is known. */
+  readonly deviceName?: string | undefined;
+  readonly deviceMemoryMb?: number | undefined;
   readonly precision: Precision;
   readonly threads: number;
   /** The instruction set of its kernels, of an engine that has them for several. */
@@ -70,11 +86,13 @@ export interface EngineResult {
 }
 
 /**
- * Pixels in, logits out. One run at a time: the caller waits for a result before it sends the next batch.
+ * Pixels in, logits out. As many runs at a time as it has lanes: the caller waits for a result before it sends the next.
  * `run` only reads `pixels`, and only until its promise settles. A run may be repeated: it has no side effect.
  */
 export interface Engine {
   readonly info: EngineInfo;
+  /** @default 1 */
+  readonly lanes?: number;
   /** @param pixels [n, inputSize, inputSize, 3] RGB, 1 <= n <= maxBatchSize. Throws ServiceError `engine_failed`, `shutting_down`. */
   run(pixels: Uint8Array, n: number): Promise<EngineResult>;
   /** A run in flight is answered first. Later runs throw. */

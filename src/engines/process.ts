@@ -9,6 +9,10 @@ import { usefulThreads } from './threads.js';
 export interface EngineProcessOptions {
   /** @default 'auto' */
   readonly engine?: EngineChoice;
+  /** Why that engine, where the caller has chosen it. */
+  readonly reason?: string;
+  /** Added to the environment of the process. */
+  readonly env?: NodeJS.ProcessEnv;
   /** Called before the first process is started, and again when another engine stands in for one that does not load. */
   readonly onChosen?: (engine: EngineName, reason: string) => void;
   /** Called when the chosen engine cannot be loaded and onnxruntime stands in for it; the reason says what to do. */
@@ -53,7 +57,7 @@ export async function startEngine(whole: EngineSpec, given: EngineProcessOptions
   };
   const { engine, reason } = chooseEngine(asked, isAddonBuilt(), spec);
   try {
-    return await start(engine, reason);
+    return await start(engine, given.reason ?? reason);
   } catch (error) {
     if (!(error instanceof EngineLoadError) || !mayFallBack(asked, engine, spec)) throw error;
     given.onFallback?.(error.message);
@@ -169,6 +173,7 @@ function startChild(spec: EngineSpec, options: ChosenOptions, signal: AbortSigna
     startTimeoutMs: options.startTimeoutMs ?? 600_000,
     runTimeoutMs: options.runTimeoutMs ?? 120_000,
     log: options.log ?? (() => {}),
+    env: options.env ?? {},
     signal,
   });
 }

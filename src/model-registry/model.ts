@@ -1,4 +1,4 @@
-import { Batcher, type BatchLimits, type SubmitOptions } from '../batching/batcher.js';
+import { Batcher, type BatchLimits, type BatchObserver, type SubmitOptions } from '../batching/batcher.js';
 import type { Engine, EngineInfo } from '../engines/engine.js';
 import type { Agreement } from './agreement.js';
 import type { Network } from './architecture.js';
@@ -29,8 +29,8 @@ export class Model {
   readonly #engine: Engine;
   readonly #observer: RegistryObserver | undefined;
   readonly #batcher: Batcher<Uint8Array, EngineOutput>;
-  /** [maxBatchSize, crop, crop, 3]: every batch is laid out here. The engine does one run at a time, so one is enough. */
-  readonly #batchPixels: Uint8Array;
+  /** [maxBatchSize, crop, crop, 3] each: batches are laid out here. One for each lane of the engine; those not in use. */
+  readonly #batchPixels: Uint8Array[];
 
   constructor(
     loaded: {
@@ -50,12 +50,15 @@ export class Model {
     this.agreement = loaded.agreement;
     this.#engine = loaded.engine;
     this.#observer = observer;
-    this.#batchPixels = new Uint8Array(limits.maxBatchSize * transforms.crop ** 2 * 3);
-    this.#batcher = new Batcher((pictures) => this.#run(pictures), limits, {
+    const { lanes = 1 } = loaded.engine;
+    const batchBytes = limits.maxBatchSize * transforms.crop ** 2 * 3;
+    this.#batchPixels = Array.from({ length: lanes }, () => new Uint8Array(batchBytes));
+    const watching: BatchObserver = {
       queueDepth: (pictures) => observer?.queueDepth(name, pictures),
       queueWait: (waitMs) => observer?.queueWait(name, waitMs),
       left: (reason) => observer?.left(name, reason),
-    });
+    };
+    this.#batcher = new Batcher((pictures) => this.#run(pictures), limits, watching, lanes);
   }
 
   get name(): string {
@@ -88,12 +91,14 @@ export class Model {
 
   async #run(pictures: readonly Uint8Array[]): Promise<EngineOutput[]> {
     const size = pictures.length;
+    const laidOut = this.#batchPixels.pop() as Uint8Array;
     let byteOffset = 0;
     for (const pixels of pictures) {
-      this.#batchPixels.set(pixels, byteOffset);
+      laidOut.set(pixels, byteOffset);
       byteOffset += pixels.length;
     }
-    const { logits, computeMs } = await this.#engine.run(this.#batchPixels.subarray(0, byteOffset), size);
+    const running = this.#engine.run(laidOut.subarray(0, byteOffset), size);
+    const { logits, computeMs } = await running.finally(() => this.#batchPixels.push(laidOut));
     this.#observer?.batch(this.name, { size, computeMs });
     const { classes } = this.network;
     // Copies, so that one answer does not keep the whole batch in memory.

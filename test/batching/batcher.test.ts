@@ -5,7 +5,7 @@ import { Batcher, type BatchLimits } from '../../src/batching/batcher.js';
 import type { ServiceError } from '../../src/errors.js';
 import { HeldEngine, settled, stopClock } from './held-engine.js';
 
-function held(limits: Partial<BatchLimits> = {}) {
+function held(limits: Partial<BatchLimits> = {}, lanes = 1) {
   const engine = new HeldEngine();
   const events: string[] = [];
   const batcher = new Batcher(
@@ -16,6 +16,7 @@ function held(limits: Partial<BatchLimits> = {}) {
       queueWait: (waitMs) => events.push(`waited ${waitMs}`),
       left: (reason) => events.push(`left ${reason}`),
     },
+    lanes,
   );
   return { engine, batcher, events };
 }
@@ -59,6 +60,29 @@ test('submits while the engine is busy fill the next batches, up to maxBatchSize
   assert.deepEqual(engine.batches, [[1], [2, 3]]);
   await engine.last.finish();
   assert.deepEqual(engine.batches, [[1], [2, 3], [4]]);
+});
+
+test('with two lanes, two batches are under way at a time, and the first that is done takes the next', async () => {
+  const { engine, batcher } = held({ maxBatchSize: 2 }, 2);
+  const answers = [1, 2, 3, 4, 5, 6].map((input) => batcher.submit(input));
+  await settled();
+  assert.deepEqual(engine.batches, [
+    [1, 2],
+    [3, 4],
+  ]);
+  await engine.last.finish();
+  assert.deepEqual(engine.batches.at(-1), [5, 6]);
+  await engine.finishAll();
+  assert.deepEqual(
+    (await Promise.all(answers)).map(({ output }) => output),
+    [10, 20, 30, 40, 50, 60],
+  );
+  void batcher.submit(7);
+  await settled();
+  assert.deepEqual(engine.batches.at(-1), [7]);
+  const closed = batcher.close();
+  await engine.finishAll();
+  await closed;
 });
 
 test('submit answers with the time in the queue and the time of the run', async (t) => {

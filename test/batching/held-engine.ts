@@ -34,6 +34,11 @@ export class HeldEngine {
     return run;
   }
 
+  /** Of all that were started; nothing happens to those that have ended. */
+  async finishAll(): Promise<void> {
+    for (const run of this.runs) await run.finish();
+  }
+
   get batches(): (readonly number[])[] {
     return this.runs.map(({ inputs }) => inputs);
   }

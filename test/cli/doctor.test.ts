@@ -8,7 +8,7 @@ import { preloaded, run, temporaryDir, writeTree } from './command.js';
 test('vgg-serve doctor', async (t) => {
   const dir = await temporaryDir(t);
   const env = { XDG_CACHE_HOME: dir };
-  const names = ['node', 'cpus', 'memory', 'engine', 'images', 'cache', 'weights', 'model', 'answer'];
+  const names = ['node', 'cpus', 'memory', 'engine', 'gpu', 'images', 'cache', 'weights', 'model', 'answer'];
 
   await t.test('where all is well: ok before each check, and 0', async () => {
     const { code, stdout, stderr } = await run(['doctor', '--model', 'vgg16'], env);
@@ -18,10 +18,10 @@ test('vgg-serve doctor', async (t) => {
       names.map((name) => `ok ${name}`),
     );
     assert.match(
-      lines[7] ?? '',
+      lines[8] ?? '',
       /vgg16-397923af\.pth is not here; the first start fetches it \(553\.4 MB\), or "vgg-serve pull vgg16"$/,
     );
-    assert.match(lines[8] ?? '', /fashion-vgg finds the Ankle boot in its sample picture, 91\.9%, in \d+\.\d ms$/);
+    assert.match(lines[9] ?? '', /fashion-vgg finds the Ankle boot in its sample picture, 91\.9%, in \d+\.\d ms$/);
     assert.deepEqual({ code, stderr }, { code: 0, stderr: '' });
   });
 
