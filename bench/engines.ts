@@ -17,36 +17,24 @@
  * With --json a line for each row, and nothing else on stdout; an instruction set that was forced stands behind the
  * engine's name (`native:avx2`), and reasons go to stderr.
  */
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { availableCpus } from '../src/cpus.js';
 import { isasOf } from '../src/engines/choose.js';
 import { type EngineName, type EngineSpec, type Precision, precisions } from '../src/engines/engine.js';
-import {
-  type BuilderName,
-  buildArchitecture,
-  builderArchitecture,
-  builderNames,
-} from '../src/model-registry/architecture.js';
-import { stateDict } from '../src/network/state-dict.js';
-import { readCheckpoint } from '../src/weights/checkpoint.js';
-import { asFloat32 } from '../src/weights/convert.js';
-import { matchStateDict } from '../src/weights/match.js';
+import { type BuilderName, builderNames } from '../src/model-registry/architecture.js';
 import { type Entry, entriesOf, type Started, startEntry } from './engine-contenders.js';
 import { type Profile, profileLayers } from './engine-layers.js';
-import { writeFormulaWeights } from './formula-weights.js';
+import { errorOf, pictureBytes, type Reference, readReference, writeModel } from './engine-model.js';
 import { machineLines, summarise } from './machine.js';
 import { megabytes, memoryOf } from './memory.js';
-import type { Contender } from './python-engine.js';
 
-const engineNames = ['native', 'onnxruntime'] as const satisfies readonly EngineName[];
+const engineNames = ['native', 'onnxruntime', 'tfjs'] as const satisfies readonly EngineName[];
 const isaNames = ['auto', 'all', ...new Set(Object.values(isasOf).flat())] as const;
 /** Not measured: by then clocks and caches have settled. */
 const warmUpRounds = 2;
-const inputSize = 224;
-const pictureBytes = inputSize ** 2 * 3;
 
 /** The names are those of the JSON. Of an entry that was refused n is 0, and there are no figures. */
 interface Row {
@@ -63,19 +51,12 @@ interface Row {
   readonly error: number | null;
 }
 
-/** Three photographs, and PyTorch's float64 logits of them where there are some for this network. */
-interface Reference {
-  readonly pixels: Uint8Array;
-  readonly pictures: number;
-  readonly logits: readonly number[] | undefined;
-}
-
 const { values } = parseArgs({
   options: {
     model: { type: 'string', default: 'vgg16' },
     batch: { type: 'string', default: '1,8' },
     rounds: { type: 'string', default: '20' },
-    engine: { type: 'string', default: engineNames.join(',') },
+    engine: { type: 'string', default: 'native,onnxruntime' },
     precision: { type: 'string', default: precisions.join(',') },
     isa: { type: 'string', default: 'auto' },
     threads: { type: 'string', default: String(availableCpus()) },
@@ -105,7 +86,7 @@ try {
 }
 
 async function run(model: BuilderName, weights: string): Promise<void> {
-  const spec = await writeModel(model, weights);
+  const spec = await writeModel(model, weights, threads);
   if (values.layers) {
     for (const batch of batches) showLayers(model, spec, batch);
   } else {
@@ -117,35 +98,6 @@ async function run(model: BuilderName, weights: string): Promise<void> {
     for (const batch of batches) await measure(model, { ...spec, maxBatchSize: batch }, weights, reference);
   }
   await rm(weights);
-}
-
-async function writeModel(model: BuilderName, weights: string): Promise<EngineSpec> {
-  const network = buildArchitecture(builderArchitecture(model, 1000));
-  await writeFormulaWeights(network, weights);
-  const checkpoint = await readCheckpoint(weights);
-  return {
-    layers: network.layers,
-    inputSize,
-    classes: network.classes,
-    mean: [0.485, 0.456, 0.406],
-    std: [0.229, 0.224, 0.225],
-    tensors: await asFloat32(checkpoint, matchStateDict(stateDict(network), checkpoint), folder),
-    maxBatchSize: 1,
-    threads,
-    prepack: false,
-    precision: 'fp32',
-  };
-}
-
-async function readReference(model: BuilderName): Promise<Reference> {
-  const fixtures = new URL('../../test/fixtures/full/', import.meta.url);
-  const { crops, rows } = JSON.parse(await readFile(new URL('full_networks.json', fixtures), 'utf8')) as {
-    crops: string[];
-    rows: { builder: string; logits_float64: number[][] }[];
-  };
-  const pixels = Buffer.concat(await Promise.all(crops.map((crop) => readFile(new URL(crop, fixtures)))));
-  const logits = rows.find(({ builder }) => builder === model)?.logits_float64.flat();
-  return { pixels, pictures: crops.length, logits };
 }
 
 /** All entries at one batch size, which is the largest that their processes are made for. */
@@ -183,19 +135,6 @@ async function figuresOf(started: Started | Error, ms: readonly number[], refere
   const peak_rss_mb = Number(megabytes(memoryOf(started.pid ?? Number.NaN).peak));
   const error = await errorOf(started, reference);
   return { n, min_ms: rounded(min), median_ms: rounded(median), p95_ms: rounded(p95), peak_rss_mb, error };
-}
-
-/** Picture by picture, so that a process made for batches of one can do it. */
-async function errorOf(contender: Contender, { pixels, pictures, logits }: Reference): Promise<number | null> {
-  if (!logits) return null;
-  const seen: number[] = [];
-  for (let at = 0; at < pictures; at++) {
-    const answer = await contender.run(pixels.subarray(at * pictureBytes, (at + 1) * pictureBytes), 1);
-    seen.push(...Array.from(answer.logits));
-  }
-  const largest = Math.max(...logits.map(Math.abs));
-  const difference = Math.max(...logits.map((value, at) => Math.abs(value - (seen[at] ?? Number.NaN))));
-  return Number((difference / largest).toPrecision(3));
 }
 
 function show(row: Row, started: Started | Error): void {
