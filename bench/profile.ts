@@ -1,18 +1,22 @@
 /**
  * Where the CPU time of a request goes: the service at full load, each process and each part of its main thread.
  *
- *     npm run bench:profile -- [--model fashion-vgg|vgg16] [--connections 1,64] [--seconds 8] [--flags '--log-level info']
+ *     npm run bench:profile -- [--model fashion-vgg|vgg16|feeding] [--connections 1,64] [--seconds 8] [--flags '--log-level info']
  *
- * Without --model it takes both: the embedded one at 1 and 64 connections, VGG-16 (weights by formula) at 8. Linux only:
+ * Without --model it takes the embedded one at 1 and 64 connections, and VGG-16 (weights by formula) at 8. `feeding` is the
+ * service around an engine that answers in 1 ms, whatever the batch: what decoding and HTTP could feed to a GPU. Linux only:
  * the kernel tells how much CPU each thread took (/proc/PID/task/TID/stat); a profile of V8 divides the server's main thread
  * among its parts. The profiler itself costs some per cent of the main threads.
  */
 import { readFileSync } from 'node:fs';
-import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { writeFormulaModel } from './formula-model.js';
+import sharp from 'sharp';
+import { buildNetwork } from '../src/vgg/network.js';
+import { imageNetPreset, writeFormulaModel } from './formula-model.js';
+import { writeFormulaWeights } from './formula-weights.js';
 import { findLoader, type LoadResult } from './load.js';
 import { machineLines } from './machine.js';
 import { type CpuProfile, sharesOf } from './profile-parts.js';
@@ -24,6 +28,8 @@ interface Run {
   readonly picture: string;
   readonly contentType: string;
   readonly connections: readonly number[];
+  /** @default the service itself */
+  readonly program?: URL;
 }
 
 const runs: readonly Run[] = [
@@ -34,6 +40,13 @@ const runs: readonly Run[] = [
     connections: [1, 64],
   },
   { model: 'vgg16', picture: 'test/fixtures/images/rocket.jpg', contentType: 'image/jpeg', connections: [8] },
+  ...['640x480', '112x112'].map((size) => ({
+    model: 'feeding',
+    picture: size,
+    contentType: 'image/jpeg',
+    connections: [64],
+    program: new URL('./feeding-server.js', import.meta.url),
+  })),
 ];
 
 const { values } = parseArgs({
@@ -51,7 +64,7 @@ const folder = await mkdtemp(join(tmpdir(), 'vgg-serve-profile-'));
 try {
   console.log(machineLines(['fastify', 'sharp', 'prom-client', 'pino']));
   console.log(`load by ${loader.name}, ${seconds} s a table, ${values.flags}`);
-  for (const run of runs.filter(({ model }) => values.model === undefined || model === values.model)) {
+  for (const run of runs.filter(({ model }) => (values.model ? model === values.model : model !== 'feeding'))) {
     const flags = [...values.flags.split(' '), '--model', await modelArgument(run.model)];
     const connections = values.connections?.split(',').map(Number) ?? run.connections;
     for (const count of connections) await profile(run, count, flags);
@@ -61,6 +74,7 @@ try {
 }
 
 async function modelArgument(model: string): Promise<string> {
+  if (model === 'feeding') return await writeFeedingModel(join(folder, model));
   return model === 'fashion-vgg' ? 'models/fashion-vgg' : await writeFormulaModel(model, join(folder, model));
 }
 
@@ -68,8 +82,12 @@ async function modelArgument(model: string): Promise<string> {
 async function profile(run: Run, connections: number, flags: readonly string[]): Promise<void> {
   const profiles = await mkdtemp(join(folder, 'run-'));
   const preload = new URL('./cpu-profiler.js', import.meta.url).href;
-  const service = await startService(flags, { NODE_OPTIONS: `--import=${preload}`, PROFILE_DIR: profiles });
-  const request = { url: `${service.url}/classify`, contentType: run.contentType, body: await readFile(run.picture) };
+  const service = await startService(
+    flags,
+    { NODE_OPTIONS: `--import=${preload}`, PROFILE_DIR: profiles },
+    run.program,
+  );
+  const request = { url: `${service.url}/classify`, contentType: run.contentType, body: await pictureOf(run) };
   await loader.load({ ...request, connections: Math.max(8, connections), seconds: 4 });
 
   const processes = [service.pid, childOf(service.pid)];
@@ -92,7 +110,37 @@ async function profile(run: Run, connections: number, flags: readonly string[]):
       for (const [part, share] of shares) lines.push({ thread: `${name}, ${kind}`, part, us: spent * share });
     }
   }
-  report(run.model, connections, result, lines);
+  report(run.program ? `${run.model}, JPEG of ${run.picture}` : run.model, connections, result, lines);
+}
+
+/** Its file, or a photograph of the size that is named. */
+async function pictureOf({ picture, program }: Run): Promise<Buffer> {
+  if (!program) return await readFile(picture);
+  const [width = 0, height = 0] = picture.split('x').map(Number);
+  return await sharp('test/fixtures/images/coffee.jpg').resize(width, height, { fit: 'cover' }).jpeg().toBuffer();
+}
+
+/** ImageNet's transforms and classes, and a network that nobody runs. */
+async function writeFeedingModel(to: string): Promise<string> {
+  const shape = {
+    cfg: [1, 'M', 'M', 'M', 'M', 'M'],
+    batchNorm: false,
+    pool: [1, 1],
+    hidden: 1,
+    classes: 1000,
+  } as const;
+  await mkdir(to, { recursive: true });
+  await writeFormulaWeights(buildNetwork(shape), join(to, 'feeding.safetensors'));
+  const { batchNorm: batch_norm, ...network } = shape;
+  const manifest = {
+    name: 'feeding',
+    weights: { name: 'FORMULA', file: 'feeding.safetensors' },
+    network: { ...network, batch_norm },
+    transforms: imageNetPreset,
+    categories: Array.from({ length: shape.classes }, (_, index) => `class ${index}`),
+  };
+  await writeFile(join(to, 'manifest.json'), JSON.stringify(manifest));
+  return to;
 }
 
 interface Line {

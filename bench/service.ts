@@ -14,11 +14,15 @@ export interface Service {
 /**
  * The service in a process of its own, as a user starts it. Resolves when it is ready.
  * @param env what its environment has besides this process's own
+ * @param program that takes the flags
  */
-export async function startService(flags: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<Service> {
+export async function startService(
+  flags: readonly string[],
+  env: NodeJS.ProcessEnv = {},
+  program = new URL('../src/cli.js', import.meta.url),
+): Promise<Service> {
   const port = await freePort();
-  const cli = fileURLToPath(new URL('../src/cli.js', import.meta.url));
-  const child = spawn(process.execPath, [cli, 'serve', '--port', String(port), ...flags], {
+  const child = spawn(process.execPath, [fileURLToPath(program), 'serve', '--port', String(port), ...flags], {
     stdio: ['ignore', 'ignore', 'inherit'],
     env: { ...process.env, ...env },
   });

@@ -91,7 +91,7 @@ const table = {
     kind: 'gauge',
     name: 'vgg_serve_model_info',
     help: 'Always 1, for each model that is ready; its labels are what it runs on, to be joined to other series by model.',
-    labels: ['model', 'engine', 'engine_version', 'device', 'precision', 'isa'],
+    labels: ['model', 'engine', 'engine_version', 'device', 'device_name', 'precision', 'isa'],
   },
   agreement: {
     kind: 'gauge',

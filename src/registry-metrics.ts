@@ -15,8 +15,8 @@ export function registryMetrics(metrics: Metrics): RegistryObserver {
     },
     // No gauge: /health/ready tells how far a load is, and a scrape every 15 s would miss most of it.
     loadProgress: () => {},
-    loaded(model, { engine, version, device, precision, isa = '' }, times, agreement) {
-      const info = { model, engine, engine_version: version, device, precision, isa };
+    loaded(model, { engine, version, device, deviceName = '', precision, isa = '' }, times, agreement) {
+      const info = { model, engine, engine_version: version, device, device_name: deviceName, precision, isa };
       metrics.modelInfo.set(info, 1);
       if (agreement !== undefined && 'top1' in agreement) {
         const { top1, largest_probability_difference: difference } = agreement;

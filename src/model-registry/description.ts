@@ -51,6 +51,10 @@ export interface ModelSummary {
   readonly engine: EngineInfo['engine'] | null;
   readonly engine_version: string | null;
   readonly device: EngineInfo['device'] | null;
+  /** Of a GPU. */
+  readonly device_name: string | null;
+  /** What the engine may take of a GPU's memory, in 2^20 bytes. */
+  readonly device_memory_mb: number | null;
   /** Known before it is loaded: it is kept or refused. */
   readonly precision: Precision;
   /** The instruction set of the native engine's kernels. */
@@ -115,6 +119,8 @@ export function summarizeModel({ manifest, network, precision, status }: Describ
     engine: model?.info.engine ?? null,
     engine_version: model?.info.version ?? null,
     device: model?.info.device ?? null,
+    device_name: model?.info.deviceName ?? null,
+    device_memory_mb: model?.info.deviceMemoryMb ?? null,
     precision,
     isa: model?.info.isa ?? null,
     threads: model?.info.threads ?? null,

@@ -50,6 +50,8 @@ export function classifyRoutes({ config, registry, preprocessor, metrics }: Rout
     return {
       model: model.name,
       weights: model.manifest.weights,
+      engine: model.info.engine,
+      device: model.info.device,
       precision: model.info.precision,
       ...(model.manifest.source.kind === 'untrained' && { untrained: true }),
       results: outcomes.map((outcome) => resultOf(outcome, query.topK, model.manifest.categories)),

@@ -10,6 +10,8 @@ const blue = await png('#0000e0');
 interface Answer {
   model: string;
   weights: string;
+  engine: string;
+  device: string;
   precision: string;
   results: {
     file: string | null;
@@ -31,10 +33,13 @@ test('POST /classify with one multipart file has the documented shape', async (t
   assert.equal(response.status, 200);
   assert.match(response.headers['content-type'] ?? '', /^application\/json/);
   const answer: Answer = response.body;
-  assert.deepEqual(Object.keys(answer), ['model', 'weights', 'precision', 'results', 'timings_ms', 'batch_size']);
+  assert.deepEqual(Object.keys(answer), [
+    ...['model', 'weights', 'engine', 'device', 'precision'],
+    ...['results', 'timings_ms', 'batch_size'],
+  ]);
   assert.equal(answer.model, 'colours');
   assert.equal(answer.weights, 'COLOURS_V1');
-  assert.equal(answer.precision, 'fp32');
+  assert.deepEqual([answer.engine, answer.device, answer.precision], ['onnxruntime', 'cpu', 'fp32']);
   assert.equal(answer.results.length, 1);
   assert.deepEqual(Object.keys(answer.results[0] ?? {}), ['file', 'predictions']);
   assert.equal(answer.results[0]?.file, 'meadow.png');

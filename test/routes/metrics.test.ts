@@ -28,7 +28,7 @@ test('GET /metrics after requests', async (t) => {
     'vgg_serve_queue_depth{model="colours"} 0',
     'vgg_serve_model_state{model="colours",state="ready"} 1',
     'vgg_serve_model_state{model="colours",state="loading"} 0',
-    'vgg_serve_model_info{model="colours",engine="onnxruntime",engine_version="0",device="cpu",precision="fp32",isa=""} 1',
+    'vgg_serve_model_info{model="colours",engine="onnxruntime",engine_version="0",device="cpu",device_name="",precision="fp32",isa=""} 1',
     'vgg_serve_engine_restarts_total{model="colours"} 0',
   ]) {
     assert.ok(text.includes(`${line}\n`), `${line}\n${text}`);
@@ -61,7 +61,7 @@ test('registryMetrics: how far a model of another precision is from fp32, while 
   });
   observer.stateChanged('a@bf16', 'ready');
   assert.deepEqual(await series(), [
-    'vgg_serve_model_info{model="a@bf16",engine="native",engine_version="1",device="cpu",precision="bf16",isa="amx"} 1',
+    'vgg_serve_model_info{model="a@bf16",engine="native",engine_version="1",device="cpu",device_name="",precision="bf16",isa="amx"} 1',
     'vgg_serve_model_agreement_ratio{model="a@bf16"} 0.95',
     'vgg_serve_model_probability_difference{model="a@bf16"} 0.01',
   ]);
