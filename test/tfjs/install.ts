@@ -158,7 +158,10 @@ function compileAddon(home: string, libraries: string, include: string): void {
 }
 
 function run(program: string, args: readonly string[], cwd = process.cwd()): string {
-  return execFileSync(program, args, { cwd, encoding: 'utf8', maxBuffer: 2 ** 26, stdio: ['ignore', 'pipe', 'pipe'] });
+  return execFileSync(program, args, {
+    ...{ cwd, encoding: 'utf8', maxBuffer: 2 ** 26, stdio: ['ignore', 'pipe', 'pipe'] },
+    timeout: 300_000, // A network that does not answer.
+  });
 }
 
 function say(what: string): void {
