@@ -221,7 +221,7 @@ export const options = {
     kind: boolean(),
     default: false,
     verbs: withEngine,
-    help: 'Let a GPU round the factors of products to 10 bits (TF32): faster, and about 1e-3 off.',
+    help: 'Let a GPU round the factors of products to 10 bits (TF32): faster, and less exact.',
   },
   precision: {
     kind: oneOf('PRECISION', ['fp32', 'bf16', 'bf16-classifier']),

@@ -8,7 +8,7 @@ import { gpuHere } from './tfjs/gpu.js';
 export interface StartOptions extends EngineProcessOptions {
   /** @default 'auto' */
   readonly device?: DeviceChoice;
-  /** Rounds the factors of products on a GPU to 10 bits: faster, and about 1e-3 off. @default false */
+  /** Rounds the factors of products on a GPU to 10 bits: faster, and less exact. @default false */
   readonly allowTf32?: boolean;
 }
 

@@ -86,7 +86,6 @@ function smallTensorFlow(room: number, { isLeaky = false, message = 'OOM when al
     backend: () => ({ isGPUPackage: true, isUsingGpuDevice: false }),
     version: { 'tfjs-node': '4.22.0' },
     add: unused,
-    mul: unused,
     relu: unused,
     pad: unused,
     maxPool: unused,

@@ -12,7 +12,7 @@ export interface TfTensor {
 }
 
 type Pair = readonly [number, number];
-type PadOrWindow = Pair | number;
+type Window = Pair | number;
 /** Before and after each axis of [n, height, width, channels]. */
 export type ExplicitPadding = readonly [Pair, Pair, Pair, Pair];
 
@@ -26,12 +26,11 @@ export interface TensorFlow {
   add(a: TfTensor, b: TfTensor): TfTensor;
   sub(a: TfTensor, b: TfTensor): TfTensor;
   div(a: TfTensor, b: TfTensor): TfTensor;
-  mul(a: TfTensor, b: TfTensor): TfTensor;
   relu(x: TfTensor): TfTensor;
   reshape(x: TfTensor, shape: readonly number[]): TfTensor;
   pad(x: TfTensor, paddings: ExplicitPadding, value: number): TfTensor;
-  maxPool(x: TfTensor, filterSize: PadOrWindow, strides: PadOrWindow, pad: 'valid'): TfTensor;
-  avgPool(x: TfTensor, filterSize: PadOrWindow, strides: PadOrWindow, pad: 'valid'): TfTensor;
+  maxPool(x: TfTensor, filterSize: Window, strides: Window, pad: 'valid'): TfTensor;
+  avgPool(x: TfTensor, filterSize: Window, strides: Window, pad: 'valid'): TfTensor;
   matMul(a: TfTensor, b: TfTensor): TfTensor;
   /** x / (bias + alpha * sum of squares over 2 * depthRadius + 1 channels)^beta */
   localResponseNormalization(x: TfTensor, depthRadius: number, bias: number, alpha: number, beta: number): TfTensor;
