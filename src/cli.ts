@@ -1,8 +1,9 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs';
 import { commandHelp, verbHelp } from './cli/help.js';
-import { parseConfig, UsageError, type Verb, verbs } from './config.js';
+import { parseConfig, UsageError } from './config.js';
 import { nearest } from './nearest.js';
+import { type Verb, verbs } from './options.js';
 
 /** A verb's options are read before its code is loaded: help and wrong use answer at once. Each answers the exit code. */
 const run = {

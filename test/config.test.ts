@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { verbHelp } from '../src/cli/help.js';
-import { optionsOf, parseConfig, UsageError, type Verb, verbs } from '../src/config.js';
+import { optionsOf, parseConfig, UsageError } from '../src/config.js';
 import { availableCpus } from '../src/cpus.js';
+import { type Verb, verbs } from '../src/options.js';
 
 const everyVerb = Object.keys(verbs) as Verb[];
 

@@ -25,7 +25,8 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   weights: ['errors', 'tensor'],
   preprocessing: ['errors', 'addon-file'],
   batching: ['errors'],
-  config: ['cpus', 'nearest', 'option-kinds'],
+  options: ['cpus', 'option-kinds'],
+  config: ['nearest', 'option-kinds', 'options'],
   // Level 2.
   engines: ['errors', 'tensor', 'network', 'addon-file'],
   // Level 3.
@@ -57,6 +58,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
     'tensor',
     'cpus',
     'option-kinds',
+    'options',
     'network',
     'vgg',
     'weights',
@@ -67,7 +69,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
     'model-registry',
     'server',
   ],
-  'cli.ts': ['nearest', 'config', 'cli'],
+  'cli.ts': ['nearest', 'options', 'config', 'cli'],
 };
 
 const src = new URL('../../src/', import.meta.url);

@@ -1,4 +1,5 @@
-import { type NamedOption, optionsOf, type Verb, verbs } from '../config.js';
+import { type NamedOption, optionsOf } from '../config.js';
+import { type Verb, verbs } from '../options.js';
 
 const columns = 96;
 /** Where the meanings begin: right of the longest flag. */

@@ -1,12 +1,13 @@
 import { stat, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, relative, resolve, sep } from 'node:path';
-import { type Config, options, UsageError } from '../config.js';
+import { type Config, UsageError } from '../config.js';
 import { type Architecture, buildArchitecture, builderNames } from '../model-registry/architecture.js';
 import { categoriesFor, nameOfFile } from '../model-registry/catalogue-model.js';
 import { parseManifest, readManifest, type Transforms } from '../model-registry/manifest.js';
 import { type Recognised, recogniseCheckpoint, titleOf } from '../model-registry/recognise.js';
 import { parameterCount } from '../network/state-dict.js';
 import { imagenetTransforms } from '../option-kinds.js';
+import { options } from '../options.js';
 import { type Cfg, cfgs, parseCfg } from '../vgg/configs.js';
 import { type Checkpoint, readCheckpoint } from '../weights/checkpoint.js';
 import { holdsNaN } from '../weights/not-a-number.js';

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { test } from 'node:test';
 import { verbHelp } from '../../src/cli/help.js';
-import { type Verb, verbs } from '../../src/config.js';
+import { type Verb, verbs } from '../../src/options.js';
 import { run } from './command.js';
 
 test('vgg-serve --help: lists the verbs', async () => {
