@@ -35,15 +35,25 @@ export class ProcessTree {
 
   /** Memory of all its processes in bytes, a page that n of them share counted 1/n for each. */
   pss(): number {
-    return this.#pids()
-      .map((pid) => Number(/^Pss:\s*(\d+) kB$/m.exec(readIfThere(`/proc/${pid}/smaps_rollup`))?.[1] ?? 0) * 1024)
-      .reduce((total, bytes) => total + bytes, 0);
+    return this.#pids().reduce((total, pid) => total + pssOf(pid), 0);
   }
 
-  /** SIGTERM to the first process; whoever is there later is killed. */
+  /** The process that computes: the one with the most memory besides the first, which started it; else the first. */
+  get worker(): number {
+    const others = this.#pids().filter((pid) => pid !== this.#leader.pid);
+    const [largest] = others.sort((a, b) => pssOf(b) - pssOf(a));
+    return largest ?? this.#leader.pid ?? Number.NaN;
+  }
+
+  /** SIGTERM to the first process. */
+  terminate(): void {
+    this.#leader.kill('SIGTERM');
+  }
+
+  /** As `terminate`; whoever is there later is killed. */
   async stop(): Promise<void> {
     if (!this.hasEnded) {
-      this.#leader.kill('SIGTERM');
+      this.terminate();
       await Promise.race([once(this.#leader, 'exit'), sleep(graceMs, undefined, { ref: false })]);
     }
     for (const end = Date.now() + 3000; this.#pids().length > 0 && Date.now() < end; ) await sleep(100);
@@ -67,6 +77,10 @@ export class ProcessTree {
       .filter((name) => /^\d+$/.test(name) && sessionOf(name) === pid)
       .map(Number);
   }
+}
+
+function pssOf(pid: number): number {
+  return Number(/^Pss:\s*(\d+) kB$/m.exec(readIfThere(`/proc/${pid}/smaps_rollup`))?.[1] ?? 0) * 1024;
 }
 
 /** Of a process that runs; see proc_pid_stat(5): the name, in brackets, may hold anything. */
