@@ -219,8 +219,8 @@ test('a second SIGTERM ends the process at once with 1', async (t) => {
   await underWay;
 });
 
-test('a request that takes longer than --grace-ms after SIGTERM is given up, and the process ends with 1', async (t) => {
-  const server = await forkServer(t, { options: ['--grace-ms', '50'] });
+test('a request that takes longer than --drain-timeout-ms after SIGTERM is given up, and the process ends with 1', async (t) => {
+  const server = await forkServer(t, { options: ['--drain-timeout-ms', '50'] });
   server.child.send('hold');
   const underWay = assert.rejects(classify(server.url));
   await server.message('running');
