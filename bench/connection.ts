@@ -64,8 +64,8 @@ export class Connection {
       const headEnd = soFar.indexOf('\r\n\r\n');
       if (headEnd < 0) return;
       const length = /\r\ncontent-length: *(\d+)/i.exec(soFar.toString('latin1', 0, headEnd))?.[1];
-      if (length === undefined) return this.#fail(new Error('an answer without a Content-Length'));
-      this.#whole = headEnd + 4 + Number(length);
+      if (length === undefined) this.#fail(new Error('an answer without a Content-Length'));
+      else this.#whole = headEnd + 4 + Number(length);
     }
     if (this.#bytes < this.#whole) return;
     const answer = Buffer.concat(this.#chunks);

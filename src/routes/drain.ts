@@ -1,3 +1,4 @@
+import { Server } from 'node:net';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { ServiceError } from '../errors.js';
 import { pathOf, toMicroseconds } from './record.js';
@@ -10,8 +11,8 @@ import { pathOf, toMicroseconds } from './record.js';
 type Phase = 'serving' | 'leaving' | 'draining';
 
 /**
- * Once nothing more is listened for: how long what was on its way is still waited for and answered. A client whose
- * connection was taken up a moment before cannot know that it came too late.
+ * Once nothing more is listened for: how long what comes on the connections that there are is still answered. A client
+ * cannot know by then that it came too late.
  */
 const longestOnTheWayMs = 250;
 /** How long the body of a refused request is read, so that closing its connection does not reset it. */
@@ -24,7 +25,7 @@ const mostNamed = 10;
 /**
  * How the service leaves without anybody being cut off. Over HTTP/1.1 a server cannot end a kept-alive connection
  * safely: a request may be on its way. So each connection ends behind an answer that says so, and one is ended in
- * silence only when it was idle all the while of the drain delay.
+ * silence only when it was idle all the while.
  */
 export class Drain {
   #phase: Phase = 'serving';
@@ -80,9 +81,11 @@ export class Drain {
     const server = this.#app?.server;
     if (server?.listening) {
       await quietTurn();
-      // Node ends the idle connections with it. That of a request that has not come yet is not one of them.
-      const allEnded = new Promise<void>((resolve) => server.close(() => resolve()));
+      // An HTTP server's own close() would end the idle connections with it.
+      const allEnded = new Promise<void>((resolve) => Server.prototype.close.call(server, () => resolve()));
       await settledWithin(Math.min(longestOnTheWayMs, timeoutMs / 2), allEnded);
+      await quietTurn();
+      server.closeIdleConnections();
     }
     this.#phase = 'draining';
     this.#endWhenIdle();
