@@ -10,7 +10,7 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -24,15 +24,28 @@ import { freePort, type Service, startService } from './service.js';
 const { values } = parseArgs({
   options: {
     restarts: { type: 'string', default: '30' },
+    proxy: { type: 'string', default: 'haproxy' },
     connections: { type: 'string', default: '16' },
     'drain-delay-ms': { type: 'string', default: '2000' },
     json: { type: 'boolean', default: false },
   },
 });
 
+if (values.proxy !== 'haproxy' && values.proxy !== 'nginx') throw new RangeError('--proxy is haproxy or nginx');
+
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const samples = join(root, 'models/fashion-vgg/samples');
 const names = ['a', 'b'] as const;
+
+type Name = (typeof names)[number];
+
+interface Proxy {
+  /** Resolves when it sends requests to that process. */
+  untilUp(name: Name): Promise<void>;
+  /** What else it has seen. */
+  remarks(): Promise<string>;
+  stop(): Promise<void>;
+}
 
 interface Picture {
   readonly request: Buffer;
@@ -51,7 +64,7 @@ const say = (line: string) => void (values.json || console.log(line));
 const folder = await mkdtemp(join(tmpdir(), 'vgg-serve-rolling-'));
 const ports = await Promise.all(names.map(() => freePort()));
 const services: Service[] = [];
-let proxy: ChildProcess | undefined;
+let proxy: Proxy | undefined;
 try {
   const start = (at: number) =>
     startService(
@@ -62,10 +75,9 @@ try {
     );
   for (const at of names.keys()) services.push(await start(at));
 
-  const socket = join(folder, 'haproxy.sock');
   const url = new URL(`http://127.0.0.1:${await freePort()}/classify?top_k=3`);
-  proxy = startHaproxy(url, socket);
-  for (const name of names) await untilUp(socket, name, proxy);
+  proxy = await (values.proxy === 'haproxy' ? startHaproxy(url) : startNginx(url));
+  for (const name of names) await proxy.untilUp(name);
   const pictures = await readPictures(url);
   const tally: Tally = { requests: 0, wrong: 0, failures: new Map(), latencies: [] };
   const load = new AbortController();
@@ -79,7 +91,7 @@ try {
     const seen = tally.requests;
     exitCodes.push(await (services[at] as Service).stop());
     services[at] = await start(at);
-    await untilUp(socket, names[at] as string, proxy);
+    await proxy.untilUp(names[at] as Name);
     say(
       `restart ${restart + 1}: process ${names[at]} ended with ${exitCodes.at(-1)}; ${tally.requests - seen} requests meanwhile`,
     );
@@ -87,8 +99,9 @@ try {
   load.abort();
   await Promise.all(clients);
   report(tally, exitCodes);
+  say(await proxy.remarks());
 } finally {
-  proxy?.kill('SIGTERM');
+  await proxy?.stop();
   await Promise.all(services.map((service) => service.stop()));
   await rm(folder, { recursive: true });
 }
@@ -146,30 +159,22 @@ function predictionsOf({ body }: Answer): string {
   return JSON.stringify(results[0]?.predictions);
 }
 
-function startHaproxy(url: URL, socket: string): ChildProcess {
-  const env = {
-    ...process.env,
+async function startHaproxy(url: URL): Promise<Proxy> {
+  const socket = join(folder, 'haproxy.sock');
+  const { run, stop } = spawnProxy('haproxy', ['-db', '-q', '-f', join(root, 'deploy/haproxy.cfg')], {
     HAPROXY_BIND: url.host,
     HAPROXY_SOCKET: socket,
     HAPROXY_CHECK_INTERVAL: '200ms',
     HAPROXY_CHECK_AGAIN: '100ms',
     HAPROXY_SERVER_A: `127.0.0.1:${ports[0]}`,
     HAPROXY_SERVER_B: `127.0.0.1:${ports[1]}`,
-  };
-  return spawn('haproxy', ['-db', '-q', '-f', join(root, 'deploy/haproxy.cfg')], {
-    env,
-    stdio: ['ignore', 'ignore', 'inherit'],
   });
-}
-
-/** Until HAProxy takes the server to be up. */
-async function untilUp(socket: string, name: string, haproxy: ChildProcess): Promise<void> {
-  for (;;) {
-    if (haproxy.exitCode !== null) throw new Error(`HAProxy ended with ${haproxy.exitCode}`);
-    const stats = await haproxyStats(socket).catch(() => '');
-    if (new RegExp(`^vgg-serve,${name},(?:[^,]*,){15}UP,`, 'm').test(stats)) return;
-    await sleep(20);
-  }
+  return {
+    untilUp: (name) =>
+      run(async () => new RegExp(`^vgg-serve,${name},(?:[^,]*,){15}UP,`, 'm').test(await haproxyStats(socket))),
+    remarks: async () => 'haproxy: nothing was sent twice (retries 0)',
+    stop,
+  };
 }
 
 async function haproxyStats(path: string): Promise<string> {
@@ -177,4 +182,47 @@ async function haproxyStats(path: string): Promise<string> {
   await once(socket, 'connect');
   socket.write('show stat\n');
   return await text(socket);
+}
+
+async function startNginx(url: URL): Promise<Proxy> {
+  const config = (await readFile(join(root, 'deploy/nginx.conf'), 'utf8'))
+    .replaceAll('127.0.0.1:8080', url.host)
+    .replaceAll('127.0.0.1:8081', `127.0.0.1:${ports[0]}`)
+    .replaceAll('127.0.0.1:8082', `127.0.0.1:${ports[1]}`)
+    .replaceAll('/tmp/', `${folder}/`);
+  const path = join(folder, 'nginx.conf');
+  await writeFile(path, config);
+  const { run, stop } = spawnProxy('nginx', ['-e', 'stderr', '-c', path], {});
+  return {
+    untilUp: () => run(async () => (await fetch(new URL('/health/ready', url))).ok),
+    async remarks() {
+      const lines = (await readFile(join(folder, 'vgg-serve-nginx.log'), 'utf8')).split('\n').filter(Boolean);
+      const refused = lines.filter((line) => line.includes('"502, ') && line.includes('"-, ')).length;
+      const notReady = lines.filter((line) => line.includes('"503, ')).length;
+      const broken = lines.length - refused - notReady;
+      return `nginx: passed on ${refused} that were refused a connection, ${notReady} answered with 503, ${broken} that broke`;
+    },
+    stop,
+  };
+}
+
+function spawnProxy(program: string, args: readonly string[], env: NodeJS.ProcessEnv) {
+  const child: ChildProcess = spawn(program, args, {
+    env: { ...process.env, ...env },
+    stdio: ['ignore', 'ignore', 'inherit'],
+  });
+  const ended = once(child, 'exit');
+  return {
+    /** Until the condition holds; what it throws counts as no. */
+    async run(condition: () => Promise<boolean>): Promise<void> {
+      while (!(await condition().catch(() => false))) {
+        if (child.exitCode !== null) throw new Error(`${program} ended with ${child.exitCode}`);
+        await sleep(20);
+      }
+    },
+    async stop(): Promise<void> {
+      child.kill('SIGTERM');
+      await ended;
+    },
+  };
 }
