@@ -80,11 +80,11 @@ export class Drain {
     this.leave();
     const server = this.#app?.server;
     if (server?.listening) {
-      await quietTurn();
+      await quietTurn(server);
       // An HTTP server's own close() would end the idle connections with it.
       const allEnded = new Promise<void>((resolve) => Server.prototype.close.call(server, () => resolve()));
       await settledWithin(Math.min(longestOnTheWayMs, timeoutMs / 2), allEnded);
-      await quietTurn();
+      await quietTurn(server);
       server.closeIdleConnections();
     }
     this.#phase = 'draining';
@@ -116,15 +116,21 @@ export class Drain {
 }
 
 /**
- * Resolves right behind a turn of the event loop that found next to nothing to do. What the kernel had by then (new
- * connections, requests on idle ones) has been read; to close a socket before that resets it.
+ * Resolves right behind a turn of the event loop that found next to nothing to do, and no new connection (a turn takes
+ * up one of those that wait). What the kernel had by then has been read; to close a socket before that resets it.
  */
-async function quietTurn(): Promise<void> {
-  for (let turn = 0; turn < 50; turn++) {
-    const startedAt = performance.now();
+async function quietTurn(server: Server): Promise<void> {
+  let taken = 0;
+  const onConnection = () => {
+    taken++;
+  };
+  server.on('connection', onConnection);
+  for (let turn = 0; turn < 200; turn++) {
+    const [startedAt, before] = [performance.now(), taken];
     await new Promise((resolve) => setImmediate(resolve));
-    if (performance.now() - startedAt < 0.2) return;
+    if (taken === before && performance.now() - startedAt < 0.2) break;
   }
+  server.off('connection', onConnection);
 }
 
 function readOut({ raw }: FastifyRequest, done: () => void): void {
