@@ -48,7 +48,7 @@ export function buildApp({ logger, drain = new Drain(), ...given }: AppDeps): Fa
   // Hooks call `done`: a promise for each would cost every request a turn of the microtask queue.
   app.addHook('onRequest', (request, reply, done) => {
     openRecord(request, reply, metrics, () => drain.exit(request));
-    drain.enter(request, done);
+    done(drain.enter(request));
   });
 
   // Fastify parses no body: POST /classify reads its own, within its limits and its deadline.

@@ -15,10 +15,8 @@ type Phase = 'serving' | 'leaving' | 'draining';
  * cannot know by then that it came too late.
  */
 const longestOnTheWayMs = 250;
-/** How long the body of a refused request is read, so that closing its connection does not reset it. */
+/** How long the rest of a body is read that the answer does without. */
 const readOutMs = 1_000;
-const refusal = 'The server is shutting down. Try again, on a new connection.';
-
 /** Requests that are named when they are cut off. */
 const mostNamed = 10;
 
@@ -43,9 +41,10 @@ export class Drain {
 
   attach(app: FastifyInstance): void {
     this.#app = app;
-    app.addHook('onSend', (_request, reply, _payload, done) => {
+    app.addHook('onSend', (request, reply, _payload, done) => {
       if (this.isLeaving) reply.header('connection', 'close');
-      done();
+      if (this.isLeaving && !request.raw.complete && !request.raw.destroyed) readOut(request, done);
+      else done();
     });
     // For an app that is closed without `stop`. By the immediate it no longer listens.
     app.addHook('preClose', async () => {
@@ -55,11 +54,11 @@ export class Drain {
     app.addHook('onClose', async () => await this.#idle);
   }
 
-  /** At the arrival of a request. @param done gets what the request is to be answered with instead, once the app drains */
-  enter(request: FastifyRequest, done: (refusal?: ServiceError) => void): void {
+  /** At the arrival of a request. @returns what it is to be answered with instead, once the app drains */
+  enter(request: FastifyRequest): ServiceError | undefined {
     this.#underWay.add(request);
-    if (this.#phase !== 'draining') done();
-    else readOut(request, () => done(new ServiceError('shutting_down', refusal)));
+    if (this.#phase !== 'draining') return undefined;
+    return new ServiceError('shutting_down', 'The server is shutting down. Try again, on a new connection.');
   }
 
   /** When its answer was sent or its client has left. */
@@ -133,6 +132,7 @@ async function quietTurn(server: Server): Promise<void> {
   server.off('connection', onConnection);
 }
 
+/** Reads the rest of a body before the answer: a connection that is closed with a part of it unread is reset. */
 function readOut({ raw }: FastifyRequest, done: () => void): void {
   const finish = () => {
     clearTimeout(timer);
