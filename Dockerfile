@@ -15,7 +15,8 @@ RUN npm prune --omit=dev --no-audit --no-fund \
  && find . -mindepth 2 -maxdepth 2 -type d ! -path "./linux/$(node -p process.arch)" -exec rm -r {} +
 
 FROM node:22-bookworm-slim
-ENV NODE_ENV=production HOST=0.0.0.0 PORT=8080
+# A balancer has five seconds to notice that this container leaves. Give `docker stop` more than both times: --timeout 20.
+ENV NODE_ENV=production HOST=0.0.0.0 PORT=8080 VGG_SERVE_DRAIN_DELAY_MS=5000
 WORKDIR /app
 COPY LICENSE NOTICE package.json ./
 COPY --from=build /app/node_modules ./node_modules

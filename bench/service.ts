@@ -15,13 +15,15 @@ export interface Service {
  * The service in a process of its own, as a user starts it. Resolves when it is ready.
  * @param env what its environment has besides this process's own
  * @param program that takes the flags
+ * @param port to listen on; without one, a free one
  */
 export async function startService(
   flags: readonly string[],
   env: NodeJS.ProcessEnv = {},
   program = new URL('../src/cli.js', import.meta.url),
+  port?: number,
 ): Promise<Service> {
-  const port = await freePort();
+  port ??= await freePort();
   const child = spawn(process.execPath, [fileURLToPath(program), 'serve', '--port', String(port), ...flags], {
     stdio: ['ignore', 'ignore', 'inherit'],
     env: { ...process.env, ...env },

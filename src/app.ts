@@ -7,7 +7,7 @@ import { adminRoutes } from './routes/admin.js';
 import { classifyRoutes } from './routes/classify.js';
 import { answerClientError } from './routes/client-error.js';
 import type { RouteDeps } from './routes/deps.js';
-import { drainOnClose } from './routes/drain.js';
+import { Drain } from './routes/drain.js';
 import { healthRoutes } from './routes/health.js';
 import { metricsRoutes } from './routes/metrics.js';
 import { modelRoutes } from './routes/models.js';
@@ -17,12 +17,15 @@ import { withRootRoute } from './routes/root.js';
 import { addRoutes } from './routes/route.js';
 import { multipartOptions } from './routes/upload-multipart.js';
 
-export interface AppDeps extends RouteDeps {
+export interface AppDeps extends Omit<RouteDeps, 'drain'> {
   readonly logger?: FastifyBaseLogger | undefined;
+  /** Tells the app to leave before it is closed. @default one of its own */
+  readonly drain?: Drain;
 }
 
 /** Puts the HTTP service together. It does not listen, and it closes nothing that it was given. */
-export function buildApp({ logger, ...deps }: AppDeps): FastifyInstance {
+export function buildApp({ logger, drain = new Drain(), ...given }: AppDeps): FastifyInstance {
+  const deps: RouteDeps = { ...given, drain };
   const { config, metrics } = deps;
   const app = Fastify({
     ...(logger && { loggerInstance: logger }),
@@ -30,7 +33,7 @@ export function buildApp({ logger, ...deps }: AppDeps): FastifyInstance {
     genReqId: requestId,
     // A body that still comes in after its request was answered with deadline_exceeded is cut off.
     requestTimeout: config.timeoutMs + 5_000,
-    // Requests that come while the app closes are answered by drainOnClose.
+    // Requests that come while the app closes are answered by `drain`.
     return503OnClosing: false,
     clientErrorHandler: answerClientError,
     // For what fails before a route is found, and so before the hooks.
@@ -41,11 +44,11 @@ export function buildApp({ logger, ...deps }: AppDeps): FastifyInstance {
   });
 
   app.decorateRequest('record');
-  const drain = drainOnClose(app);
+  drain.attach(app);
   // Hooks call `done`: a promise for each would cost every request a turn of the microtask queue.
   app.addHook('onRequest', (request, reply, done) => {
-    openRecord(request, reply, metrics, drain.leave);
-    done(drain.enter());
+    openRecord(request, reply, metrics, () => drain.exit(request));
+    done(drain.enter(request));
   });
 
   // Fastify parses no body: POST /classify reads its own, within its limits and its deadline.

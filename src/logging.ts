@@ -5,6 +5,10 @@ import { build as prettyStream } from 'pino-pretty';
 const flushAfterMs = 20;
 /** Lines that wait; more are written at once. */
 const mostWaiting = 32;
+/** Kept for a reader that is slow; when there is more, what is new is lost. */
+const mostBytesKept = 2 ** 24;
+/** How often a pipe that is full is tried again, each time after 0.1 s, when nothing else can go on meanwhile. */
+const triesOfFullPipe = 10;
 
 /** Writes JSON lines to stdout; on a terminal the same lines made easy to read. */
 export function createLogger(level: string): Logger {
@@ -15,7 +19,8 @@ export function createLogger(level: string): Logger {
 
 /**
  * Gathers lines for a moment and writes them together: by themselves they took a seventh of a small request's CPU time.
- * What still waits when the process exits, or dies of an error, is written then.
+ * What still waits when the process exits, or dies of an error, is written then. Nothing that can be wrong with stdout (a
+ * reader that has gone or reads no more, a full disk) ends the process or holds it up: lines are lost then.
  */
 function gatheringStdout(): DestinationStream & { flushSync(): void } {
   let lines: string[] = [];
@@ -32,12 +37,30 @@ function gatheringStdout(): DestinationStream & { flushSync(): void } {
     if (handOver()) stdout.flush();
   };
   const flushSync = () => {
-    if (handOver()) stdout.flushSync();
+    handOver();
+    triesLeft = triesOfFullPipe;
+    try {
+      stdout.flushSync();
+    } catch {
+      // There is nowhere to tell it.
+    }
+    triesLeft = Number.POSITIVE_INFINITY;
   };
   // Before pino's own listeners, which end the stream.
   process.on('beforeExit', flush);
-  process.on('exit', flushSync);
-  const stdout = destination({ dest: 1, sync: false, minLength: 2 ** 14 - 1 }); // It writes when it is told to.
+  process.on('exit', () => {
+    flushSync();
+    stdout.destroy(); // Else pino would try once more, and for ever.
+  });
+  let triesLeft = Number.POSITIVE_INFINITY;
+  const stdout = destination({
+    dest: 1,
+    sync: false,
+    minLength: 2 ** 14 - 1, // It writes when it is told to.
+    maxLength: mostBytesKept,
+    retryEAGAIN: () => triesLeft-- > 0,
+  });
+  stdout.on('error', () => {});
   return {
     write(line) {
       lines.push(line);

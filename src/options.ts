@@ -194,11 +194,19 @@ export const options = {
     verbs: ['serve', 'classify'],
     help: 'The longest that a request may take: one to the server, or one for the picture of a URL.',
   },
-  graceMs: {
+  drainDelayMs: {
+    kind: integer('MS', 0, int32Max),
+    default: 0,
+    verbs: ['serve'],
+    help:
+      'How long everything is still answered once the server is told to stop, while /health/ready says 503, so that a ' +
+      'balancer notices.',
+  },
+  drainTimeoutMs: {
     kind: integer('MS', 0, int32Max),
     default: 10_000,
     verbs: ['serve'],
-    help: 'How long requests in flight may still take once the server is told to stop.',
+    help: 'How long requests in flight may still take after that delay.',
   },
   engine: {
     kind: oneOf('ENGINE', ['auto', 'native', 'onnxruntime', 'tfjs']),

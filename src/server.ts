@@ -1,4 +1,3 @@
-import closeWithGrace from 'close-with-grace';
 import { readAdminToken } from './admin-token.js';
 import { buildApp } from './app.js';
 import { comparison } from './comparison.js';
@@ -7,6 +6,7 @@ import { refuseMissing } from './engines/choose.js';
 import type { Engine, EngineSpec } from './engines/engine.js';
 import { isAddonBuilt } from './engines/native/addon.js';
 import { type StartOptions, startOnDevice } from './engines/start.js';
+import { Lifecycle } from './lifecycle.js';
 import { createLogger } from './logging.js';
 import { createMetrics } from './metrics.js';
 import type { ModelSummary } from './model-registry/description.js';
@@ -17,6 +17,7 @@ import { resolveModel } from './model-registry/resolve.js';
 import { createPreprocessor } from './preprocessing/preprocessor.js';
 import { registryLog } from './registry-log.js';
 import { registryMetrics } from './registry-metrics.js';
+import { Drain } from './routes/drain.js';
 
 export interface RunningServer {
   /** Of the address that is listened on: `http://127.0.0.1:8080`. */
@@ -40,8 +41,7 @@ export type StartEngine = (spec: EngineSpec, options: StartOptions) => Promise<E
 
 /**
  * Listens at once and loads the models meanwhile, one after the other; /health/ready tells when they are warm. A model
- * that cannot be loaded leaves the server up and not ready. SIGTERM and SIGINT answer what is under way and end the
- * process with 0; a second signal, or `graceMs`, ends it at once with 1.
+ * that cannot be loaded leaves the server up and not ready. SIGTERM and SIGINT end the process as lifecycle.ts says.
  *
  * @param display shows how far a fetch is, in place of the log
  * @throws ListenError; UnknownModelError or ManifestError for a model that there is not, DuplicateModelError;
@@ -53,9 +53,25 @@ export async function startServer(
   start: StartEngine = startOnDevice,
   display?: LoadDisplay,
 ): Promise<RunningServer> {
+  const logger = createLogger(given.logLevel);
+  const lifecycle = new Lifecycle(logger);
+  try {
+    return await listen(given, start, display, logger, lifecycle);
+  } catch (error) {
+    lifecycle.uninstall();
+    throw error;
+  }
+}
+
+async function listen(
+  given: Config,
+  start: StartEngine,
+  display: LoadDisplay | undefined,
+  logger: ReturnType<typeof createLogger>,
+  lifecycle: Lifecycle,
+): Promise<RunningServer> {
   refuseMissing(given.engine, isAddonBuilt());
   const config = { ...given, adminToken: await readAdminToken(given) };
-  const logger = createLogger(config.logLevel);
   const metrics = createMetrics();
   const registry = new ModelRegistry({
     startEngine: (spec, { model, signal }) =>
@@ -90,12 +106,17 @@ export async function startServer(
     // What the engine and its queue can take: further pictures would be decoded only to be refused there.
     maxPending: config.maxBatchSize + config.maxQueue,
   });
-  const app = buildApp({ config, registry, preprocessor, metrics, logger });
+  const drain = new Drain();
+  const app = buildApp({ config, registry, preprocessor, metrics, logger, drain });
 
+  let waitingFor: 'requests' | 'engines' | 'decoding' = 'requests';
   async function close(): Promise<void> {
     registry.stopLoading(); // A request may wait for a load; the app ends when its requests are answered.
+    await drain.stop(config.drainTimeoutMs);
     await app.close();
+    waitingFor = 'engines';
     await registry.close();
+    waitingFor = 'decoding';
     await preprocessor.close();
   }
 
@@ -105,16 +126,22 @@ export async function startServer(
     await close();
     throw listenError(error as NodeJS.ErrnoException, config);
   }
-  const grace = closeWithGrace({ delay: config.graceMs, logger }, async ({ signal, err }) => {
-    if (err) logger.fatal({ err }, 'uncaught error, shutting down');
-    else logger.info({ signal }, 'shutting down');
-    await close();
+  lifecycle.begin({
+    timeoutMs: config.drainTimeoutMs,
+    leave() {
+      drain.leave();
+      registry.stopLoading();
+      // A balancer that was never told "ready", or is told no more, has nothing to notice.
+      return registry.list().some(({ state }) => state === 'ready') ? config.drainDelayMs : 0;
+    },
+    stop: close,
+    unfinished: () => ({ waiting_for: waitingFor, ...drain.unfinished() }),
   });
   return {
     url: app.listeningOrigin,
     loaded: registry.loadAll().then(() => registry.list()),
     async close() {
-      grace.uninstall();
+      lifecycle.uninstall();
       await close();
     },
   };

@@ -15,6 +15,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   cpus: [],
   nearest: [],
   logging: [],
+  lifecycle: [],
   'option-kinds': [],
   'addon-file': [],
   // What the networks of every family are made of.
@@ -42,6 +43,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
     'errors',
     'metrics',
     'logging',
+    'lifecycle',
     'config',
     'preprocessing',
     'engines',
@@ -50,6 +52,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
     'registry-log',
     'admin-token',
     'comparison',
+    'routes',
     'app',
   ],
   // The verb `serve` is the server.

@@ -1,9 +1,7 @@
 import assert from 'node:assert/strict';
-import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { Agent, get } from 'node:http';
-import { connect, createServer } from 'node:net';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { after, type TestContext } from 'node:test';
@@ -160,75 +158,6 @@ test('startServer() with a model that there is not', async (t) => {
   await assert.rejects(start(t, { model: ['nobody'] }), { name: 'UnknownModelError' });
 });
 
-for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-  test(`${signal} while a request runs: it is answered, and the process ends with 0`, async (t) => {
-    const server = await forkServer(t);
-    server.child.send('hold');
-    const underWay = classify(server.url);
-    await server.message('running');
-    server.child.kill(signal);
-    await until(() => server.output().includes('shutting down'));
-    await until(async () => await refuses(server.url));
-    server.child.send('release');
-    const response = await underWay;
-    assert.equal(response.status, 200);
-    assert.equal(response.headers.get('connection'), 'close');
-    assert.equal(await server.exitCode, 0);
-    for (const line of server.output().trim().split('\n')) assert.equal(typeof JSON.parse(line).msg, 'string');
-  });
-}
-
-test('SIGTERM while a model is being loaded does not wait for the load, and neither does a request for it', async (t) => {
-  const env = { HOLD_START: '1', VGG_SERVE_ADMIN_TOKEN: 'c2VjcmV0' };
-  const server = await forkServer(t, { env, ready: false });
-  await until(async () => (await (await fetch(`${server.url}/health/ready`)).text()).includes('"starting"'));
-  const headers = { authorization: 'Bearer c2VjcmV0' };
-  const load = (query: string) => fetch(`${server.url}/models/colours/load${query}`, { method: 'POST', headers });
-  const waiting = load('');
-  assert.equal((await load('?wait=false')).status, 202); // By now the request above has arrived too.
-  server.child.kill('SIGTERM');
-  const answer = await waiting;
-  assert.equal(answer.status, 503);
-  assert.equal(((await answer.json()) as { code: string }).code, 'shutting_down');
-  assert.equal(await server.exitCode, 0);
-});
-
-test('SIGTERM while clients hold connections on which nothing is under way: the process ends with 0', async (t) => {
-  const server = await forkServer(t);
-  const agent = new Agent({ keepAlive: true });
-  t.after(() => agent.destroy());
-  const [response] = await once(get(`${server.url}/health/live`, { agent }), 'response');
-  response.resume();
-  await once(response, 'end');
-  const silent = connect(Number(new URL(server.url).port), '127.0.0.1');
-  silent.on('error', () => {});
-  await once(silent, 'connect');
-  server.child.kill('SIGTERM');
-  assert.equal(await server.exitCode, 0);
-});
-
-test('a second SIGTERM ends the process at once with 1', async (t) => {
-  const server = await forkServer(t);
-  server.child.send('hold');
-  const underWay = assert.rejects(classify(server.url));
-  await server.message('running');
-  server.child.kill('SIGTERM');
-  await until(() => server.output().includes('shutting down'));
-  server.child.kill('SIGTERM');
-  assert.equal(await server.exitCode, 1);
-  await underWay;
-});
-
-test('a request that takes longer than --grace-ms after SIGTERM is given up, and the process ends with 1', async (t) => {
-  const server = await forkServer(t, { options: ['--grace-ms', '50'] });
-  server.child.send('hold');
-  const underWay = assert.rejects(classify(server.url));
-  await server.message('running');
-  server.child.kill('SIGTERM');
-  assert.equal(await server.exitCode, 1);
-  await underWay;
-});
-
 async function start(
   t: TestContext,
   overrides: Partial<Config>,
@@ -238,52 +167,6 @@ async function start(
   const server = await startServer({ ...parseConfig(options, {}, 'serve'), ...overrides }, startEngine);
   t.after(() => server.close());
   return server;
-}
-
-interface ForkedServer {
-  readonly child: ChildProcess;
-  readonly url: string;
-  readonly exitCode: Promise<number | null>;
-  /** What it has logged. */
-  output(): string;
-  message(word: string): Promise<void>;
-}
-
-interface ForkOptions {
-  readonly options?: readonly string[];
-  readonly env?: NodeJS.ProcessEnv;
-  /** Whether to wait until it is. */
-  readonly ready?: boolean;
-}
-
-/** The server in a process of its own. */
-async function forkServer(
-  t: TestContext,
-  { options = [], env = {}, ready = true }: ForkOptions = {},
-): Promise<ForkedServer> {
-  const program = new URL('./held-server.js', import.meta.url);
-  const child = fork(program, [manifest, '--cache-dir', dir, ...options], {
-    stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
-    env,
-  });
-  t.after(() => child.kill('SIGKILL'));
-  const messages: unknown[] = [];
-  child.on('message', (word) => messages.push(word));
-  let output = '';
-  child.stdout?.setEncoding('utf8').on('data', (text) => {
-    output += text;
-  });
-  const exitCode = once(child, 'exit').then(([code]) => code as number | null);
-  await until(() => messages.length > 0);
-  const url = String(messages[0]);
-  if (ready) await until(async () => (await fetch(`${url}/health/ready`)).ok);
-  return {
-    child,
-    url,
-    exitCode,
-    output: () => output,
-    message: (word) => until(() => messages.includes(word)),
-  };
 }
 
 function classify(url: string, query = ''): Promise<Response> {
@@ -296,14 +179,4 @@ function isRunning(pid: number | undefined): boolean {
   } catch {
     return false;
   }
-}
-
-/** Whether a new connection is refused. */
-async function refuses(url: string): Promise<boolean> {
-  const socket = connect(Number(new URL(url).port), '127.0.0.1');
-  const refused = await new Promise<boolean>((resolve) => {
-    socket.on('connect', () => resolve(false)).on('error', () => resolve(true));
-  });
-  socket.destroy();
-  return refused;
 }

@@ -4,6 +4,7 @@ import type { Duplex, Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { buildCommand } from '../addon-file.js';
 import type { EngineInfo, EngineName, EngineResult, EngineSpec } from './engine.js';
+import { killOnExit } from './kill-on-exit.js';
 import { type Message, MessageReader, ProtocolError, writeMessage } from './protocol.js';
 
 export interface EngineChildOptions {
@@ -101,6 +102,7 @@ export class EngineChild {
       windowsHide: true,
       env: { ...process.env, ...options.env },
     });
+    killOnExit(child);
     this.#process = child;
     this.#pipe = child.stdio[3] as Duplex;
 

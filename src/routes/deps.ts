@@ -2,6 +2,7 @@ import type { Config } from '../config.js';
 import type { Metrics } from '../metrics.js';
 import type { ModelRegistry } from '../model-registry/registry.js';
 import type { Preprocessor } from '../preprocessing/preprocessor.js';
+import type { Drain } from './drain.js';
 
 /** What the routes work with. */
 export interface RouteDeps {
@@ -9,4 +10,5 @@ export interface RouteDeps {
   readonly registry: ModelRegistry;
   readonly preprocessor: Preprocessor;
   readonly metrics: Metrics;
+  readonly drain: Drain;
 }

@@ -5,7 +5,7 @@ import type { RouteDeps } from './deps.js';
 import { sendProblem } from './problem.js';
 import type { Route } from './route.js';
 
-export function healthRoutes({ registry }: RouteDeps): Route[] {
+export function healthRoutes({ registry, drain }: RouteDeps): Route[] {
   return [
     {
       method: 'GET',
@@ -17,13 +17,17 @@ export function healthRoutes({ registry }: RouteDeps): Route[] {
       method: 'GET',
       url: '/health/ready',
       summary:
-        'Whether every model is loaded and warm; 503 says which is not, and why. Those unloaded on request do not count.',
+        'Whether every model is loaded and warm; 503 says which is not, and why, or that the server is shutting down. Those unloaded on request do not count.',
       handler: ready,
     },
   ];
 
   function ready(_request: FastifyRequest, reply: FastifyReply) {
     const models = registry.list().map(({ name, state, reason, progress }) => ({ name, state, reason, progress }));
+    if (drain.isLeaving) {
+      const detail = 'The server is shutting down: send new requests elsewhere.';
+      return sendProblem(reply, new ServiceError('shutting_down', detail), { ready: false, models });
+    }
     if (registry.ready) return { ready: true, models };
     const late = models
       .filter(({ state }) => state !== 'ready')

@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import type { Gpu } from '../engine.js';
+import { killOnExit } from '../kill-on-exit.js';
 import type { ProbeAnswer } from './gpu-probe.js';
 import { tensorFlowPackage } from './tensorflow.js';
 
@@ -30,9 +31,10 @@ export async function findGpu(env: NodeJS.ProcessEnv = process.env): Promise<Gpu
     maxBuffer: 2 ** 24,
   };
   return new Promise((resolve) => {
-    execFile(process.execPath, [probe], options, (error, stdout, stderr) => {
+    const child = execFile(process.execPath, [probe], options, (error, stdout, stderr) => {
       resolve(understand(stdout, stderr, error?.message));
     });
+    killOnExit(child);
   });
 }
 
