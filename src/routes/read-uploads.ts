@@ -14,7 +14,7 @@ const bodyKinds = [
 /**
  * The pictures of a request, whatever the kind of its body: at least 1 and at most `maxPictures`.
  * @throws ServiceError `empty_body`, `unsupported_media_type`, `request_too_large`, `no_image`, `too_many_images`,
- *   `image_too_many_bytes`, `bad_json` or `bad_multipart`
+ *   `image_too_many_bytes`, `bad_json`, `bad_multipart`; `bad_request` or `request_timeout` for what Node refuses of a body
  */
 export async function readUploads(request: FastifyRequest, limits: UploadLimits): Promise<Upload[]> {
   const length = request.headers['content-length'];
@@ -29,7 +29,14 @@ export async function readUploads(request: FastifyRequest, limits: UploadLimits)
   const mediaType = (contentType.split(';')[0] as string).trim().toLowerCase();
   const kind = bodyKinds.find(({ type }) => type.test(mediaType));
   if (kind === undefined) throw unsupportedMediaType(mediaType);
-  return await kind.read(request, limits);
+  const { record } = request;
+  record.askForBody?.();
+  return await new Promise<Upload[]>((resolve, reject) => {
+    record.onBodyFault = reject;
+    kind.read(request, limits).then(resolve, reject);
+  }).finally(() => {
+    record.onBodyFault = undefined;
+  });
 }
 
 /** The body as it is: one picture, whose name is not known. */
