@@ -63,7 +63,7 @@ export function buildApp({ logger, ...deps }: AppDeps): FastifyInstance {
       drain.leave();
       connections.end(request, socket);
     });
-    return drain.enter() ?? connections.begin(request, reply) ?? refuseHead(request.raw);
+    return connections.begin(request, reply, drain.enter() ?? refuseHead(request.raw));
   };
   // Hooks call `done`: a promise for each would cost every request a turn of the microtask queue.
   app.addHook('onRequest', (request, reply, done) => {

@@ -49,11 +49,18 @@ export class ServiceError extends Error {
   readonly code: ErrorCode;
   /** Sent as the header Retry-After. */
   readonly retryAfterSeconds: number | undefined;
+  /** Whether its connection ends with the answer, because what comes after it cannot be trusted to be a request. */
+  readonly endsConnection: boolean;
 
-  constructor(code: ErrorCode, detail: string, options: ErrorOptions & { retryAfterSeconds?: number } = {}) {
+  constructor(
+    code: ErrorCode,
+    detail: string,
+    options: ErrorOptions & { retryAfterSeconds?: number; endsConnection?: boolean } = {},
+  ) {
     super(detail, options);
     this.code = code;
     this.retryAfterSeconds = options.retryAfterSeconds;
+    this.endsConnection = options.endsConnection ?? false;
   }
 
   get status(): number {

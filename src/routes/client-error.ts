@@ -1,7 +1,7 @@
 import { STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 import type { FastifyBaseLogger } from 'fastify';
-import { ServiceError } from '../errors.js';
+import { type ErrorCode, ServiceError } from '../errors.js';
 import type { Metrics } from '../metrics.js';
 import type { Connections } from './connections.js';
 import { problemOf } from './problem.js';
@@ -24,7 +24,7 @@ export function clientErrors(connections: Connections, metrics: Metrics, log: Fa
       socket.destroy();
       return;
     }
-    const problem = asServiceError(error.code);
+    const problem = new ServiceError(...asProblem(error.code), { endsConnection: true });
     const last = connections.exchanges(socket).at(-1);
     if (last === undefined && connections.isUnread(socket)) {
       socket.destroySoon();
@@ -42,7 +42,6 @@ export function clientErrors(connections: Connections, metrics: Metrics, log: Fa
       else socket.destroySoon();
       return;
     }
-    last.reply.header('connection', 'close');
     record.onBodyFault(problem);
   };
 
@@ -78,17 +77,17 @@ export function writeProblem(
   socket.destroySoon();
 }
 
-function asServiceError(code: string | undefined): ServiceError {
+function asProblem(code: string | undefined): [ErrorCode, string] {
   switch (code) {
     case 'HPE_HEADER_OVERFLOW':
-      return new ServiceError('headers_too_large', 'The URL and the headers together are larger than 16 KiB.');
+      return ['headers_too_large', 'The URL and the headers together are larger than 16 KiB.'];
     case 'HPE_CHUNK_EXTENSIONS_OVERFLOW':
-      return new ServiceError('request_too_large', 'The extensions of the chunks are larger than 16 KiB.');
+      return ['request_too_large', 'The extensions of a chunk are larger than 16 KiB.'];
     case 'ERR_HTTP_REQUEST_TIMEOUT':
-      return new ServiceError('request_timeout', 'The request did not arrive within the time allowed.');
+      return ['request_timeout', 'The request did not arrive within the time allowed.'];
     case 'HPE_INVALID_METHOD':
-      return new ServiceError('bad_request', 'This does not begin with a method of HTTP/1.1.');
+      return ['bad_request', 'This does not begin with a method of HTTP/1.1.'];
     default:
-      return new ServiceError('bad_request', 'This is not a request of HTTP/1.1.');
+      return ['bad_request', 'This is not a request of HTTP/1.1.'];
   }
 }

@@ -16,6 +16,8 @@ interface Connection {
   readonly exchanges: Exchange[];
   /** The last request, if it was answered before all of its body had come. */
   unread?: IncomingMessage | undefined;
+  /** Whether an answer that is under way will end it: what has come in behind is not done. */
+  ends?: boolean;
   /** Called once, when no exchange is left. */
   whenIdle?: () => void;
 }
@@ -41,22 +43,31 @@ export class Connections {
     this.#open.set(socket, connection);
     socket.on('end', () => probe(socket, connection.exchanges));
     socket.on('close', () => {
-      this.#open.delete(socket);
       onClose();
+      // After Node's own listener, which closes the answer that has its turn.
+      process.nextTick(() => {
+        closeRest(connection.exchanges);
+        this.#open.delete(socket);
+      });
     });
   }
 
-  /** At the arrival of a request. @returns what it is to be answered with instead, if too many wait on its connection */
-  begin(request: FastifyRequest, reply: FastifyReply): ServiceError | undefined {
+  /**
+   * At the arrival of a request.
+   * @param refusal what it is to be answered with instead, if that is known
+   * @returns that, or the same if too many requests wait on its connection
+   */
+  begin(request: FastifyRequest, reply: FastifyReply, refusal: ServiceError | undefined): ServiceError | undefined {
     const connection = this.#open.get(request.raw.socket);
-    if (connection === undefined) return undefined; // A request that came over no socket.
+    if (connection === undefined) return refusal; // A request that came over no socket.
     const { exchanges } = connection;
     connection.unread = undefined;
     exchanges.push({ request, reply });
-    if (exchanges.length <= mostPipelined) return undefined;
-    reply.header('connection', 'close');
+    if (connection.ends) return new ServiceError('bad_request', 'The connection ends with an earlier request.');
+    connection.ends = refusal?.endsConnection === true || exchanges.length > mostPipelined;
+    if (refusal !== undefined || !connection.ends) return refusal;
     const detail = `More than ${mostPipelined} requests wait on this connection. Await some answers before you send more.`;
-    return new ServiceError('queue_full', detail);
+    return new ServiceError('queue_full', detail, { endsConnection: true });
   }
 
   /** When the answer was taken or the client has left. @param socket of the request; an answered one has it no more */
@@ -64,10 +75,8 @@ export class Connections {
     const connection = this.#open.get(socket);
     if (connection === undefined) return;
     const { exchanges } = connection;
-    exchanges.splice(
-      exchanges.findIndex((exchange) => exchange.request === request),
-      1,
-    );
+    const at = exchanges.findIndex((exchange) => exchange.request === request);
+    if (at >= 0) exchanges.splice(at, 1);
     if (!request.raw.complete) connection.unread = request.raw;
     if (exchanges.length === 0) connection.whenIdle?.();
   }
@@ -99,6 +108,11 @@ export class Connections {
       if (now - first.untakenSince > limitMs) socket.destroy();
     }
   }
+}
+
+/** Node closes the answer that has its turn when the socket closes, and forgets those that wait behind it. */
+function closeRest(exchanges: readonly Exchange[]): void {
+  for (const { reply } of [...exchanges]) reply.raw.emit('close');
 }
 
 /**

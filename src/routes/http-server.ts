@@ -1,7 +1,7 @@
 import { createServer, type IncomingMessage, type RequestListener, type Server } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Config } from '../config.js';
-import { ServiceError } from '../errors.js';
+import { type ErrorCode, ServiceError } from '../errors.js';
 import type { Metrics } from '../metrics.js';
 import { writeProblem } from './client-error.js';
 import type { Connections } from './connections.js';
@@ -68,16 +68,22 @@ export function httpServer(limits: Limits, connections: Connections, metrics: Me
  * What a request is refused for by its head alone, whatever it asks for.
  * @returns undefined for nothing
  */
-export function refuseHead({ headers, httpVersion }: IncomingMessage): ServiceError | undefined {
+export function refuseHead(head: IncomingMessage): ServiceError | undefined {
+  const fault = faultOfHead(head);
+  return fault && new ServiceError(...fault, { endsConnection: true });
+}
+
+function faultOfHead({ headers, httpVersion }: IncomingMessage): [ErrorCode, string] | undefined {
   if (httpVersion !== '1.1') {
+    if (httpVersion !== '1.0') return ['bad_request', `HTTP/${httpVersion} is not spoken here; HTTP/1.1 is.`];
     // RFC 9112, section 6.1: such framing is faulty, and a proxy of HTTP/1.0 before us has not understood it.
     if (headers['transfer-encoding'] === undefined) return undefined;
-    return new ServiceError('bad_request', 'Transfer-Encoding is not of HTTP/1.0. Send Content-Length.');
+    return ['bad_request', 'Transfer-Encoding is not of HTTP/1.0. Send Content-Length.'];
   }
-  if (headers.host === undefined) return new ServiceError('bad_request', 'A request of HTTP/1.1 needs a Host header.');
+  if (headers.host === undefined) return ['bad_request', 'A request of HTTP/1.1 needs a Host header.'];
   if (headers.expect === undefined || /^100-continue$/i.test(headers.expect)) return undefined;
   const detail = `Expect is ${JSON.stringify(headers.expect.slice(0, 100))}; all that can be met is 100-continue.`;
-  return new ServiceError('expectation_failed', detail);
+  return ['expectation_failed', detail];
 }
 
 /** The path and query of a request's target. One in absolute form (RFC 9112, section 3.2.2) also names scheme and host. */

@@ -1,3 +1,4 @@
+import type { IncomingMessage } from 'node:http';
 import type { FastifyRequest } from 'fastify';
 import { ServiceError } from '../errors.js';
 import { emptyBody, readBody, requestTooLarge, tooManyBytes, type Upload, type UploadLimits } from './upload.js';
@@ -34,8 +35,27 @@ export async function readUploads(request: FastifyRequest, limits: UploadLimits)
   return await new Promise<Upload[]>((resolve, reject) => {
     record.onBodyFault = reject;
     kind.read(request, limits).then(resolve, reject);
+    if (length === undefined) refuseTinyChunks(request.raw, reject);
   }).finally(() => {
     record.onBodyFault = undefined;
+  });
+}
+
+/** A million chunks of a byte keep this program busy for seconds, and hold much memory besides the megabyte that they are. */
+const chunksOfAnySize = 10_000;
+const leastMeanChunkBytes = 16;
+
+/** @param refuse called with what is wrong, if the chunks of a body are too many for what they hold */
+function refuseTinyChunks(raw: IncomingMessage, refuse: (error: ServiceError) => void): void {
+  let chunks = 0;
+  let bytes = 0;
+  // A second listener: the reader of the body has begun.
+  raw.on('data', (chunk: Buffer) => {
+    chunks++;
+    bytes += chunk.length;
+    if (chunks <= chunksOfAnySize || bytes >= chunks * leastMeanChunkBytes) return;
+    const detail = `${chunks} chunks of the body hold ${bytes} bytes. Send larger chunks, or Content-Length.`;
+    refuse(new ServiceError('bad_request', detail, { endsConnection: true }));
   });
 }
 
