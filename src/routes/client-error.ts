@@ -25,6 +25,7 @@ export function clientErrors(connections: Connections, metrics: Metrics, log: Fa
       return;
     }
     const problem = new ServiceError(...asProblem(error.code), { endsConnection: true });
+    connections.endAfterThis(socket);
     const last = connections.exchanges(socket).at(-1);
     if (last === undefined && connections.isUnread(socket)) {
       socket.destroySoon();

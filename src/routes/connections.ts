@@ -25,6 +25,9 @@ interface Connection {
 /** Requests that one connection may send ahead of their answers. */
 export const mostPipelined = 64;
 
+/** How long a client may go on sending to a connection that has ended for it. */
+const lingerMs = 2000;
+
 /** How soon after the end of a client's bytes it is asked whether it is still there; doubled from one time to the next. */
 const firstProbeMs = 20;
 const longestProbeMs = 1000;
@@ -41,6 +44,12 @@ export class Connections {
   add(socket: Socket, onClose: () => void): void {
     const connection: Connection = { exchanges: [] };
     this.#open.set(socket, connection);
+    const destroySoon = socket.destroySoon.bind(socket);
+    // Node ends connections by this method, and so do we.
+    socket.destroySoon = () => {
+      if (!connection.ends && !awaitsBody(connection)) destroySoon();
+      else if (socket.writable) linger(socket, destroySoon);
+    };
     socket.on('end', () => probe(socket, connection.exchanges));
     socket.on('close', () => {
       onClose();
@@ -86,6 +95,12 @@ export class Connections {
     return this.#open.get(socket)?.exchanges ?? [];
   }
 
+  /** The connection ends with what is under way, and what comes in behind that is not done. */
+  endAfterThis(socket: Socket): void {
+    const connection = this.#open.get(socket);
+    if (connection !== undefined) connection.ends = true;
+  }
+
   /** Whether the body of a request that was answered already still comes in. */
   isUnread(socket: Socket): boolean {
     return this.#open.get(socket)?.unread?.complete === false;
@@ -108,6 +123,26 @@ export class Connections {
       if (now - first.untakenSince > limitMs) socket.destroy();
     }
   }
+}
+
+function awaitsBody({ exchanges, unread }: Connection): boolean {
+  return unread?.complete === false || exchanges.some(({ request }) => !request.raw.complete);
+}
+
+/**
+ * Ends our side, and drops what a client still sends until it ends its own: were the socket closed at once, the client's
+ * machine would be told of a reset and throw away the answer that the client has not read yet (RFC 9112, section 9.6).
+ */
+function linger(socket: Socket, destroySoon: () => void): void {
+  socket.end();
+  const timer = setTimeout(() => socket.destroy(), lingerMs);
+  socket.on('close', () => clearTimeout(timer));
+  if (socket.readableEnded) destroySoon();
+  else socket.on('end', destroySoon);
+  if (socket.isPaused()) return; // For a flood of requests: then nothing is read any more.
+  // Takes the bytes away from the parser of HTTP.
+  socket.removeAllListeners('data');
+  socket.on('data', () => {});
 }
 
 /** Node closes the answer that has its turn when the socket closes, and forgets those that wait behind it. */

@@ -89,6 +89,8 @@ function faultOfHead({ headers, httpVersion }: IncomingMessage): [ErrorCode, str
 /** The path and query of a request's target. One in absolute form (RFC 9112, section 3.2.2) also names scheme and host. */
 export function targetOf({ url = '/' }: IncomingMessage): string {
   if (url.charCodeAt(0) === 47) return url;
+  // The router would take it for "/".
+  if (url === '*') return '/*';
   const [origin] = /^https?:\/\/[^/?#]*/i.exec(url) ?? [];
   if (origin === undefined) return url;
   const rest = url.slice(origin.length);

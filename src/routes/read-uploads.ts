@@ -31,7 +31,6 @@ export async function readUploads(request: FastifyRequest, limits: UploadLimits)
   const kind = bodyKinds.find(({ type }) => type.test(mediaType));
   if (kind === undefined) throw unsupportedMediaType(mediaType);
   const { record } = request;
-  record.askForBody?.();
   return await new Promise<Upload[]>((resolve, reject) => {
     record.onBodyFault = reject;
     kind.read(request, limits).then(resolve, reject);
@@ -60,10 +59,10 @@ function refuseTinyChunks(raw: IncomingMessage, refuse: (error: ServiceError) =>
 }
 
 /** The body as it is: one picture, whose name is not known. */
-async function readRaw({ raw }: FastifyRequest, limits: UploadLimits): Promise<Upload[]> {
+async function readRaw(request: FastifyRequest, limits: UploadLimits): Promise<Upload[]> {
   const tooLarge = () =>
     limits.maxPictureBytes < limits.maxRequestBytes ? tooManyBytes(limits.maxPictureBytes) : requestTooLarge(limits);
-  const bytes = await readBody(raw, Math.min(limits.maxPictureBytes, limits.maxRequestBytes), tooLarge);
+  const bytes = await readBody(request, Math.min(limits.maxPictureBytes, limits.maxRequestBytes), tooLarge);
   return [{ file: null, bytes }];
 }
 

@@ -1,4 +1,4 @@
-import type { IncomingMessage } from 'node:http';
+import type { FastifyRequest } from 'fastify';
 import type { Config } from '../config.js';
 import { ServiceError } from '../errors.js';
 
@@ -14,8 +14,13 @@ export type UploadLimits = Pick<Config, 'maxPictures' | 'maxPictureBytes' | 'max
  * when it has sent everything gets one.
  * @throws ServiceError `empty_body`, or that of `tooLarge` as soon as there are more than `maxBytes`
  */
-export async function readBody(raw: IncomingMessage, maxBytes: number, tooLarge: () => ServiceError): Promise<Buffer> {
+export async function readBody(
+  { raw, record }: FastifyRequest,
+  maxBytes: number,
+  tooLarge: () => ServiceError,
+): Promise<Buffer> {
   if (Number(raw.headers['content-length']) > maxBytes) throw tooLarge();
+  record.askForBody?.();
   const body = await new Promise<Buffer>((resolve, reject) => {
     let chunks: Buffer[] = [];
     let length = 0;
