@@ -1,8 +1,10 @@
 import closeWithGrace from 'close-with-grace';
+import type { Logger } from 'pino';
 import { readAdminToken } from './admin-token.js';
 import { buildApp } from './app.js';
 import { comparison } from './comparison.js';
 import type { Config } from './config.js';
+import { connectionsWithin, descriptorLimit } from './descriptors.js';
 import { refuseMissing } from './engines/choose.js';
 import type { Engine, EngineSpec } from './engines/engine.js';
 import { isAddonBuilt } from './engines/native/addon.js';
@@ -54,8 +56,8 @@ export async function startServer(
   display?: LoadDisplay,
 ): Promise<RunningServer> {
   refuseMissing(given.engine, isAddonBuilt());
-  const config = { ...given, adminToken: await readAdminToken(given) };
-  const logger = createLogger(config.logLevel);
+  const logger = createLogger(given.logLevel);
+  const config = { ...given, adminToken: await readAdminToken(given), maxConnections: withinLimit(given, logger) };
   const metrics = createMetrics();
   const registry = new ModelRegistry({
     startEngine: (spec, { model, signal }) =>
@@ -118,6 +120,16 @@ export async function startServer(
       await close();
     },
   };
+}
+
+function withinLimit({ maxConnections: asked }: Config, logger: Logger): number {
+  const limit = descriptorLimit();
+  const allowed = connectionsWithin(asked, limit);
+  if (allowed < asked) {
+    const advice = `the process may open ${limit} files: raise that (ulimit -n), or lower --max-connections`;
+    logger.warn({ asked, allowed, open_files: limit }, `fewer connections than asked for: ${advice}`);
+  }
+  return allowed;
 }
 
 function toAll(

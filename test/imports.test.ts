@@ -14,6 +14,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   tensor: [],
   cpus: [],
   nearest: [],
+  descriptors: [],
   logging: [],
   'option-kinds': [],
   'addon-file': [],
@@ -50,6 +51,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
     'registry-log',
     'admin-token',
     'comparison',
+    'descriptors',
     'app',
   ],
   // The verb `serve` is the server.
