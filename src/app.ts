@@ -1,20 +1,29 @@
 import { randomUUID } from 'node:crypto';
-import type { IncomingMessage } from 'node:http';
+import { type IncomingMessage, METHODS } from 'node:http';
+import type { Socket } from 'node:net';
 import multipart from '@fastify/multipart';
-import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify';
-import { ServiceError } from './errors.js';
+import Fastify, {
+  type FastifyBaseLogger,
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
+  LogController,
+} from 'fastify';
+import type { ServiceError } from './errors.js';
 import { adminRoutes } from './routes/admin.js';
 import { classifyRoutes } from './routes/classify.js';
-import { answerClientError } from './routes/client-error.js';
+import { clientErrors } from './routes/client-error.js';
+import { Connections } from './routes/connections.js';
 import type { RouteDeps } from './routes/deps.js';
 import { Drain } from './routes/drain.js';
 import { healthRoutes } from './routes/health.js';
+import { httpServer, refuseHead, targetOf } from './routes/http-server.js';
 import { metricsRoutes } from './routes/metrics.js';
 import { modelRoutes } from './routes/models.js';
 import { asServiceError, sendProblem } from './routes/problem.js';
-import { openRecord, pathOf } from './routes/record.js';
+import { openRecord } from './routes/record.js';
 import { withRootRoute } from './routes/root.js';
-import { addRoutes } from './routes/route.js';
+import { addRoutes, answerUnrouted } from './routes/route.js';
 import { multipartOptions } from './routes/upload-multipart.js';
 
 export interface AppDeps extends Omit<RouteDeps, 'drain'> {
@@ -27,28 +36,41 @@ export interface AppDeps extends Omit<RouteDeps, 'drain'> {
 export function buildApp({ logger, drain = new Drain(), ...given }: AppDeps): FastifyInstance {
   const deps: RouteDeps = { ...given, drain };
   const { config, metrics } = deps;
-  const app = Fastify({
+  const connections = new Connections();
+  const app: FastifyInstance = Fastify({
+    serverFactory: httpServer(config, connections, metrics),
+    clientErrorHandler: (error, socket) => answerClientError(error, socket as Socket),
+    rewriteUrl: targetOf,
     ...(logger && { loggerInstance: logger }),
     logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'request_id' }),
     genReqId: requestId,
-    // A body that still comes in after its request was answered with deadline_exceeded is cut off.
-    requestTimeout: config.timeoutMs + 5_000,
     // Requests that come while the app closes are answered by `drain`.
     return503OnClosing: false,
-    clientErrorHandler: answerClientError,
     // For what fails before a route is found, and so before the hooks.
     frameworkErrors(error, request, reply) {
-      openRecord(request, reply, metrics);
+      begin(request, reply);
       sendProblem(reply, asServiceError(error));
     },
   });
 
+  const answerClientError = clientErrors(connections, metrics, app.log);
+  for (const method of METHODS)
+    if (!app.supportedMethods.includes(method) && method !== 'CONNECT') app.addHttpMethod(method);
+
   app.decorateRequest('record');
   drain.attach(app);
+  /** At the arrival of each request. @returns what it is to be answered with instead */
+  const begin = (request: FastifyRequest, reply: FastifyReply): ServiceError | undefined => {
+    const { socket } = request.raw;
+    openRecord(request, reply, metrics, () => {
+      drain.exit(request);
+      connections.end(request, socket);
+    });
+    return connections.begin(request, reply, drain.enter(request) ?? refuseHead(request.raw));
+  };
   // Hooks call `done`: a promise for each would cost every request a turn of the microtask queue.
   app.addHook('onRequest', (request, reply, done) => {
-    openRecord(request, reply, metrics, () => drain.exit(request));
-    done(drain.enter(request));
+    done(begin(request, reply));
   });
 
   // Fastify parses no body: POST /classify reads its own, within its limits and its deadline.
@@ -57,9 +79,7 @@ export function buildApp({ logger, drain = new Drain(), ...given }: AppDeps): Fa
   app.register(multipart, multipartOptions(config));
 
   app.setErrorHandler((error, _request, reply) => sendProblem(reply, asServiceError(error)));
-  app.setNotFoundHandler((request) => {
-    throw new ServiceError('not_found', `There is no ${request.method} ${pathOf(request)}. GET / lists what there is.`);
-  });
+  app.setNotFoundHandler(answerUnrouted);
 
   const routes = [
     ...classifyRoutes(deps),

@@ -1,6 +1,6 @@
 import { nearest } from './nearest.js';
 import type { Kind } from './option-kinds.js';
-import { type Option, options, type Verb, verbs } from './options.js';
+import { type Option, options, orderedPairs, type Verb, verbs } from './options.js';
 
 type Options = typeof options;
 
@@ -60,6 +60,7 @@ export function parseConfig<V extends Verb>(argv: readonly string[], env: NodeJS
   const { given, operands } = readArguments(argv, rows, verb);
   const values = rows.map((row) => [row.key, chosenValue(row, given.get(row.key) ?? [], env, verb)]);
   checkOperands(operands, verb);
+  checkPairs(Object.fromEntries(values), rows, verb);
   // The entries are those of the mapped type: each row of the verb gives its key and a value that its kind has parsed.
   return Object.freeze({ ...Object.fromEntries(values), operands: Object.freeze(operands) }) as Config<V>;
 }
@@ -127,6 +128,16 @@ function checkOperands(operands: readonly string[], verb: Verb): void {
   if (operands.length > max) {
     const takes = max === 0 ? 'options only' : `one ${name}`;
     throw new UsageError(`${verb} takes ${takes}, but was given "${operands[max]}": see "vgg-serve ${verb} --help"`);
+  }
+}
+
+function checkPairs(values: Readonly<Record<string, unknown>>, rows: readonly NamedOption[], verb: Verb): void {
+  const flagOf = (key: string) => rows.find((row) => row.key === key)?.flag;
+  for (const { verb: ofVerb, smaller, larger, because } of orderedPairs) {
+    if (ofVerb !== verb || Number(values[smaller]) <= Number(values[larger])) continue;
+    throw new UsageError(
+      `${flagOf(smaller)} is ${values[smaller]}, more than ${flagOf(larger)}, which is ${values[larger]}: ${because}`,
+    );
   }
 }
 

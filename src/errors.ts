@@ -27,6 +27,7 @@ export const errorTable = {
   not_found: { status: 404, title: 'Not found' },
   method_not_allowed: { status: 405, title: 'Method not allowed' },
   request_timeout: { status: 408, title: 'Request timeout' },
+  expectation_failed: { status: 417, title: 'Expectation failed' },
   headers_too_large: { status: 431, title: 'Headers too large' },
   client_closed_request: { status: 499, title: 'Client closed the request' },
   // The model.
@@ -48,11 +49,18 @@ export class ServiceError extends Error {
   readonly code: ErrorCode;
   /** Sent as the header Retry-After. */
   readonly retryAfterSeconds: number | undefined;
+  /** Whether its connection ends with the answer, because what comes after it cannot be trusted to be a request. */
+  readonly endsConnection: boolean;
 
-  constructor(code: ErrorCode, detail: string, options: ErrorOptions & { retryAfterSeconds?: number } = {}) {
+  constructor(
+    code: ErrorCode,
+    detail: string,
+    options: ErrorOptions & { retryAfterSeconds?: number; endsConnection?: boolean } = {},
+  ) {
     super(detail, options);
     this.code = code;
     this.retryAfterSeconds = options.retryAfterSeconds;
+    this.endsConnection = options.endsConnection ?? false;
   }
 
   get status(): number {

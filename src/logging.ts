@@ -14,7 +14,43 @@ const triesOfFullPipe = 10;
 export function createLogger(level: string): Logger {
   const options = { level, base: null };
   if (!process.stdout.isTTY) return pino(options, gatheringStdout());
-  return pino(options, prettyStream({ singleLine: true, translateTime: 'SYS:HH:MM:ss.l', sync: true }));
+  return pino(options, prettyLines());
+}
+
+/** What terminals obey or show in another order, and JSON lets stand: DEL, C1, line and paragraph ends, directions of text. */
+const obeyed = /[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g;
+
+/** The same JSON without any character that a terminal obeys. (JSON itself has no control characters below 32.) */
+export function inertLine(line: string): string {
+  return line.replace(obeyed, inJson);
+}
+
+function inJson(character: string): string {
+  return `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
+}
+
+/**
+ * Lines for people. They show the texts of JSON as they are, so what a terminal obeys is spelled out before; line ends stay,
+ * for the stacks of errors.
+ * @param destination stdout by default
+ */
+export function prettyLines(destination?: DestinationStream): DestinationStream {
+  const pretty = prettyStream({
+    singleLine: true,
+    translateTime: 'SYS:HH:MM:ss.l',
+    sync: true,
+    ...(destination && { destination, colorize: true }),
+  });
+  return {
+    write(line) {
+      // \\ is passed over, so that a spelled-out escape is not taken for one.
+      pretty.write(inertLine(line).replace(/\\(?:\\|[rbf]|u[0-9a-f]{4})/gi, spelledOut));
+    },
+  };
+}
+
+function spelledOut(inJson: string): string {
+  return inJson === '\\\\' ? inJson : `\\${inJson}`;
 }
 
 /**
@@ -63,7 +99,7 @@ function gatheringStdout(): DestinationStream & { flushSync(): void } {
   stdout.on('error', () => {});
   return {
     write(line) {
-      lines.push(line);
+      lines.push(inertLine(line));
       if (lines.length >= mostWaiting) flush();
       else timer ??= setTimeout(flush, flushAfterMs).unref();
     },

@@ -75,6 +75,18 @@ const table = {
     help: 'Requests that have arrived and are not answered yet.',
     labels: [],
   },
+  connections: {
+    kind: 'gauge',
+    name: 'vgg_serve_connections',
+    help: 'Connections that are open.',
+    labels: [],
+  },
+  connectionsDropped: {
+    kind: 'counter',
+    name: 'vgg_serve_connections_dropped_total',
+    help: 'Connections that were closed as soon as they came, because --max-connections were open.',
+    labels: [],
+  },
   queueDepth: {
     kind: 'gauge',
     name: 'vgg_serve_queue_depth',

@@ -194,6 +194,34 @@ export const options = {
     verbs: ['serve', 'classify'],
     help: 'The longest that a request may take: one to the server, or one for the picture of a URL.',
   },
+  headersTimeoutMs: {
+    kind: integer('MS', 1, int32Max),
+    default: 10_000,
+    verbs: ['serve'],
+    help: 'How long a client may take to send the head of a request; it is answered with 408.',
+  },
+  bodyTimeoutMs: {
+    kind: integer('MS', 1, int32Max),
+    default: 20_000,
+    verbs: ['serve'],
+    help:
+      'How long a client may take to send a whole request, head and body; it is answered with 408. And how long it may ' +
+      'take to read the answer; then its connection is closed.',
+  },
+  keepAliveTimeoutMs: {
+    kind: integer('MS', 1, int32Max),
+    default: 72_000,
+    verbs: ['serve'],
+    help:
+      'How long a connection is kept between two requests. Longer than the load balancer keeps it (60 s is usual): ' +
+      'else a request may meet its end.',
+  },
+  maxConnections: {
+    kind: integer('N', 1, 1_000_000),
+    default: 10_000,
+    verbs: ['serve'],
+    help: 'How many connections may be open; further ones are closed at once. Fewer where the process may not open as many files.',
+  },
   drainDelayMs: {
     kind: integer('MS', 0, int32Max),
     default: 0,
@@ -434,6 +462,16 @@ export const options = {
     help: 'Print one JSON object.',
   },
 } as const satisfies Record<string, Option>;
+
+/** Pairs of options of which the first may be as large as the second at most, and why. */
+export const orderedPairs = [
+  {
+    verb: 'serve',
+    smaller: 'headersTimeoutMs',
+    larger: 'bodyTimeoutMs',
+    because: 'the time of the whole request has that of its head in it',
+  },
+] as const satisfies readonly { verb: Verb; smaller: string; larger: string; because: string }[];
 
 export interface Option<T = unknown> {
   readonly kind: Kind<T>;

@@ -2,6 +2,7 @@ import { readAdminToken } from './admin-token.js';
 import { buildApp } from './app.js';
 import { comparison } from './comparison.js';
 import type { Config } from './config.js';
+import { connectionsWithin, descriptorLimit } from './descriptors.js';
 import { refuseMissing } from './engines/choose.js';
 import type { Engine, EngineSpec } from './engines/engine.js';
 import { isAddonBuilt } from './engines/native/addon.js';
@@ -71,7 +72,7 @@ async function listen(
   lifecycle: Lifecycle,
 ): Promise<RunningServer> {
   refuseMissing(given.engine, isAddonBuilt());
-  const config = { ...given, adminToken: await readAdminToken(given) };
+  const config = { ...given, adminToken: await readAdminToken(given), maxConnections: withinLimit(given, logger) };
   const metrics = createMetrics();
   const registry = new ModelRegistry({
     startEngine: (spec, { model, signal }) =>
@@ -145,6 +146,16 @@ async function listen(
       await close();
     },
   };
+}
+
+function withinLimit({ maxConnections: asked }: Config, logger: ReturnType<typeof createLogger>): number {
+  const limit = descriptorLimit();
+  const allowed = connectionsWithin(asked, limit);
+  if (allowed < asked) {
+    const advice = `the process may open ${limit} files: raise that (ulimit -n), or lower --max-connections`;
+    logger.warn({ asked, allowed, open_files: limit }, `fewer connections than asked for: ${advice}`);
+  }
+  return allowed;
 }
 
 function toAll(

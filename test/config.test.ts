@@ -47,6 +47,10 @@ test('parseConfig without arguments or variables: the defaults', () => {
     maxPixels: 50_000_000,
     maxAspect: 1000,
     timeoutMs: 30_000,
+    headersTimeoutMs: 10_000,
+    bodyTimeoutMs: 20_000,
+    keepAliveTimeoutMs: 72_000,
+    maxConnections: 10_000,
     drainDelayMs: 0,
     drainTimeoutMs: 10_000,
     engine: 'auto',
@@ -209,6 +213,20 @@ test('parseConfig: an unknown option', () => {
     '--json is not an option of serve (it is one of classify, eval, models, pull, describe, verify, init, doctor)',
   );
   usageError(['--no-json', 'a.png'], '--no-json is not an option of classify: did you mean --json?', 'classify');
+});
+
+test('parseConfig: two options that do not go together', () => {
+  usageError(
+    ['--headers-timeout-ms', '60000'],
+    '--headers-timeout-ms is 60000, more than --body-timeout-ms, which is 20000: the time of the whole request has that of its head in it',
+  );
+  usageError(
+    [],
+    '--headers-timeout-ms is 10000, more than --body-timeout-ms, which is 9999: the time of the whole request has that of its head in it',
+    'serve',
+    { VGG_SERVE_BODY_TIMEOUT_MS: '9999' },
+  );
+  assert.equal(parseConfig(['--body-timeout-ms', '10000'], {}, 'serve').bodyTimeoutMs, 10_000);
 });
 
 test('parseConfig: a required option that is missing', () => {

@@ -14,6 +14,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   tensor: [],
   cpus: [],
   nearest: [],
+  descriptors: [],
   logging: [],
   lifecycle: [],
   'option-kinds': [],
@@ -53,6 +54,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
     'admin-token',
     'comparison',
     'routes',
+    'descriptors',
     'app',
   ],
   // The verb `serve` is the server.

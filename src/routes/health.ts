@@ -17,7 +17,7 @@ export function healthRoutes({ registry, drain }: RouteDeps): Route[] {
       method: 'GET',
       url: '/health/ready',
       summary:
-        'Whether every model is loaded and warm; 503 says which is not, and why, or that the server is shutting down. Those unloaded on request do not count.',
+        'Whether every model not unloaded on request is warm; 503 says which is not, or that the server shuts down.',
       handler: ready,
     },
   ];

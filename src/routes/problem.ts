@@ -68,6 +68,7 @@ export function problemOf({ code, title, status, message }: ServiceError) {
 export function sendProblem(reply: FastifyReply, error: ServiceError, more: Readonly<Record<string, unknown>> = {}) {
   const { request } = reply;
   request.record.error = error;
+  if (error.endsConnection) reply.header('connection', 'close');
   if (error.status === 503) reply.header('retry-after', error.retryAfterSeconds ?? 1);
   return reply
     .code(error.status)

@@ -1,3 +1,4 @@
+import type { IncomingMessage } from 'node:http';
 import type { FastifyRequest } from 'fastify';
 import { ServiceError } from '../errors.js';
 import { emptyBody, readBody, requestTooLarge, tooManyBytes, type Upload, type UploadLimits } from './upload.js';
@@ -14,7 +15,7 @@ const bodyKinds = [
 /**
  * The pictures of a request, whatever the kind of its body: at least 1 and at most `maxPictures`.
  * @throws ServiceError `empty_body`, `unsupported_media_type`, `request_too_large`, `no_image`, `too_many_images`,
- *   `image_too_many_bytes`, `bad_json` or `bad_multipart`
+ *   `image_too_many_bytes`, `bad_json`, `bad_multipart`; `bad_request` or `request_timeout` for what Node refuses of a body
  */
 export async function readUploads(request: FastifyRequest, limits: UploadLimits): Promise<Upload[]> {
   const length = request.headers['content-length'];
@@ -29,14 +30,39 @@ export async function readUploads(request: FastifyRequest, limits: UploadLimits)
   const mediaType = (contentType.split(';')[0] as string).trim().toLowerCase();
   const kind = bodyKinds.find(({ type }) => type.test(mediaType));
   if (kind === undefined) throw unsupportedMediaType(mediaType);
-  return await kind.read(request, limits);
+  const { record } = request;
+  return await new Promise<Upload[]>((resolve, reject) => {
+    record.onBodyFault = reject;
+    kind.read(request, limits).then(resolve, reject);
+    if (length === undefined) refuseTinyChunks(request.raw, reject);
+  }).finally(() => {
+    record.onBodyFault = undefined;
+  });
+}
+
+/** A million chunks of a byte keep this program busy for seconds, and hold much memory besides the megabyte that they are. */
+const chunksOfAnySize = 10_000;
+const leastMeanChunkBytes = 16;
+
+/** @param refuse called with what is wrong, if the chunks of a body are too many for what they hold */
+function refuseTinyChunks(raw: IncomingMessage, refuse: (error: ServiceError) => void): void {
+  let chunks = 0;
+  let bytes = 0;
+  // A second listener: the reader of the body has begun.
+  raw.on('data', (chunk: Buffer) => {
+    chunks++;
+    bytes += chunk.length;
+    if (chunks <= chunksOfAnySize || bytes >= chunks * leastMeanChunkBytes) return;
+    const detail = `${chunks} chunks of the body hold ${bytes} bytes. Send larger chunks, or Content-Length.`;
+    refuse(new ServiceError('bad_request', detail, { endsConnection: true }));
+  });
 }
 
 /** The body as it is: one picture, whose name is not known. */
-async function readRaw({ raw }: FastifyRequest, limits: UploadLimits): Promise<Upload[]> {
+async function readRaw(request: FastifyRequest, limits: UploadLimits): Promise<Upload[]> {
   const tooLarge = () =>
     limits.maxPictureBytes < limits.maxRequestBytes ? tooManyBytes(limits.maxPictureBytes) : requestTooLarge(limits);
-  const bytes = await readBody(raw, Math.min(limits.maxPictureBytes, limits.maxRequestBytes), tooLarge);
+  const bytes = await readBody(request, Math.min(limits.maxPictureBytes, limits.maxRequestBytes), tooLarge);
   return [{ file: null, bytes }];
 }
 

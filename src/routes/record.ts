@@ -15,6 +15,10 @@ export interface RequestRecord {
   error?: ServiceError;
   /** Of single pictures among several: those that are this program's fault. */
   pictureFaults?: ServiceError[];
+  /** Asks for the body of a client that waits for that (Expect: 100-continue). */
+  readonly askForBody?: () => void;
+  /** Set while the body is read. Called when what comes of it can be read no further, or does not come in time. */
+  onBodyFault?: ((error: ServiceError) => void) | undefined;
   /** Called once the answer was sent or, with false, the client has left. */
   onClose?: (wasSent: boolean) => void;
 }
@@ -43,7 +47,11 @@ export function openRecord(
   metrics: Metrics,
   onClosed?: () => void,
 ): void {
-  request.record = { startedAt: performance.now() };
+  const { expect } = request.raw.headers;
+  request.record = {
+    startedAt: performance.now(),
+    ...(expect !== undefined && request.raw.httpVersion === '1.1' && { askForBody: () => reply.raw.writeContinue() }),
+  };
   reply.header('x-request-id', request.id);
   metrics.inFlight.inc();
   // The one listener for the end of a request.

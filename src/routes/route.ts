@@ -1,5 +1,14 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { ServiceError } from '../errors.js';
+import { pathOf } from './record.js';
+
+/** What no route answers. `OPTIONS *` asks what the server as a whole can do (RFC 9110, section 9.3.7). */
+export function answerUnrouted(request: FastifyRequest, reply: FastifyReply): FastifyReply {
+  if (request.method === 'OPTIONS' && request.originalUrl === '*') {
+    return reply.code(204).header('allow', 'GET, HEAD, POST, OPTIONS').send();
+  }
+  throw new ServiceError('not_found', `There is no ${request.method} ${pathOf(request)}. GET / lists what there is.`);
+}
 
 /** One thing that the service does. */
 export interface Route {

@@ -25,6 +25,7 @@ export function multipartOptions({ maxPictures, maxPictureBytes }: UploadLimits)
 
 /** Every file part, whatever the name of its field. */
 export async function readMultipart(request: FastifyRequest, limits: UploadLimits): Promise<Upload[]> {
+  request.record.askForBody?.();
   const uploads: Upload[] = [];
   let byteLength = 0;
   try {

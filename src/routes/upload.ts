@@ -1,4 +1,4 @@
-import type { IncomingMessage } from 'node:http';
+import type { FastifyRequest } from 'fastify';
 import type { Config } from '../config.js';
 import { ServiceError } from '../errors.js';
 
@@ -14,25 +14,70 @@ export type UploadLimits = Pick<Config, 'maxPictures' | 'maxPictureBytes' | 'max
  * when it has sent everything gets one.
  * @throws ServiceError `empty_body`, or that of `tooLarge` as soon as there are more than `maxBytes`
  */
-export async function readBody(raw: IncomingMessage, maxBytes: number, tooLarge: () => ServiceError): Promise<Buffer> {
+export async function readBody(
+  { raw, record }: FastifyRequest,
+  maxBytes: number,
+  tooLarge: () => ServiceError,
+): Promise<Buffer> {
   if (Number(raw.headers['content-length']) > maxBytes) throw tooLarge();
+  record.askForBody?.();
   const body = await new Promise<Buffer>((resolve, reject) => {
-    let chunks: Buffer[] = [];
+    let chunks: Chunks | undefined = new Chunks();
     let length = 0;
     raw.on('data', (chunk: Buffer) => {
       length += chunk.length;
       if (length <= maxBytes) {
-        chunks.push(chunk);
+        chunks?.push(chunk);
       } else {
-        chunks = [];
+        chunks = undefined;
         reject(tooLarge());
       }
     });
-    raw.on('end', () => resolve(chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks)));
+    raw.on('end', () => resolve(chunks?.concat() ?? Buffer.alloc(0)));
     raw.on('error', reject);
   });
   if (body.length === 0) throw emptyBody();
   return body;
+}
+
+/** A chunk is an object of some 200 bytes besides its own: of those that are smaller than this, only the first few are kept. */
+const smallBytes = 4096;
+const mostSmall = 4;
+const blockBytes = 65_536;
+
+/** Collects a body in about the memory of its bytes, in however many chunks it comes. */
+export class Chunks {
+  readonly #parts: Buffer[] = [];
+  /** Small chunks are copied into it. What lies before `start` is in `parts` already. */
+  #block: Buffer | undefined;
+  #start = 0;
+  #end = 0;
+
+  push(chunk: Buffer): void {
+    if (chunk.length >= smallBytes || this.#parts.length < mostSmall) {
+      this.#takeCopied();
+      this.#parts.push(chunk);
+      return;
+    }
+    if (this.#block === undefined || this.#end + chunk.length > blockBytes) {
+      this.#takeCopied();
+      this.#block = Buffer.allocUnsafe(blockBytes);
+      this.#start = this.#end = 0;
+    }
+    this.#end += chunk.copy(this.#block, this.#end);
+  }
+
+  concat(): Buffer {
+    this.#takeCopied();
+    const [first] = this.#parts;
+    return first !== undefined && this.#parts.length === 1 ? first : Buffer.concat(this.#parts);
+  }
+
+  #takeCopied(): void {
+    if (this.#block === undefined || this.#start === this.#end) return;
+    this.#parts.push(this.#block.subarray(this.#start, this.#end));
+    this.#start = this.#end;
+  }
 }
 
 export function tooManyBytes(maxPictureBytes: number): ServiceError {

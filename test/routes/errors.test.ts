@@ -46,14 +46,12 @@ const provocations = {
   not_found: async (t) => await (await startService(t)).http.get('/clasify'),
   method_not_allowed: async (t) => await (await startService(t)).http.get('/classify'),
   async request_timeout(t) {
-    const { app, url } = await startService(t);
-    const accepted = once(app.server, 'connection');
-    const answer = rawAnswer(url, 'GET / HTTP/1.1\r\n');
-    // What Node does by itself, but only looks for every 30 s.
-    const [socket] = await accepted;
-    const timeout = Object.assign(new Error('Request timeout'), { code: 'ERR_HTTP_REQUEST_TIMEOUT' });
-    app.server.emit('clientError', timeout, socket);
-    return await answer;
+    const { url } = await startService(t, { headersTimeoutMs: 50 });
+    return await rawAnswer(url, 'GET / HTTP/1.1\r\n');
+  },
+  async expectation_failed(t) {
+    const { url } = await startService(t);
+    return await rawAnswer(url, 'GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\nexpect: a miracle\r\n\r\n');
   },
   async headers_too_large(t) {
     const { url } = await startService(t);

@@ -26,6 +26,8 @@ export interface Service {
   readonly engine: ColourEngine;
   /** A line for each request. */
   readonly log: Record<string, unknown>[];
+  /** The same as they are written. */
+  readonly lines: string[];
 }
 
 interface Options {
@@ -64,11 +66,20 @@ export async function startService(
     limits: { maxBytes: config.maxPictureBytes, maxPixels: config.maxPixels, maxAspect: config.maxAspect },
     exifOrientation: false,
   });
+  const lines: string[] = [];
   const log: Record<string, unknown>[] = [];
-  const logger = pino({ base: null }, { write: (line) => log.push(JSON.parse(line)) });
+  const logger = pino(
+    { base: null },
+    {
+      write(line) {
+        lines.push(line);
+        log.push(JSON.parse(line));
+      },
+    },
+  );
   const app = buildApp({ config, registry, preprocessor, metrics, logger });
   await app.listen({ host: '127.0.0.1', port: 0 });
-  log.length = 0; // Fastify says where it listens.
+  lines.length = log.length = 0; // Fastify says where it listens.
   t.after(async () => {
     engine.release();
     await app.close();
@@ -77,7 +88,7 @@ export async function startService(
     await rm(dir, { recursive: true });
   });
   const url = app.listeningOrigin;
-  return { app, url, http: supertest(url), registry, metrics, engine, log };
+  return { app, url, http: supertest(url), registry, metrics, engine, log, lines };
 }
 
 /** A picture of one colour. */
