@@ -1,5 +1,5 @@
 import closeWithGrace from 'close-with-grace';
-import { readAdminToken } from './admin-token.js';
+import { openAccess } from './access/access.js';
 import { buildApp } from './app.js';
 import { comparison } from './comparison.js';
 import type { Config } from './config.js';
@@ -17,6 +17,7 @@ import { resolveModel } from './model-registry/resolve.js';
 import { createPreprocessor } from './preprocessing/preprocessor.js';
 import { registryLog } from './registry-log.js';
 import { registryMetrics } from './registry-metrics.js';
+import { onSighup, reloadsOf, tellOfTls } from './reload.js';
 
 export interface RunningServer {
   /** Of the address that is listened on: `http://127.0.0.1:8080`. */
@@ -45,16 +46,16 @@ export type StartEngine = (spec: EngineSpec, options: StartOptions) => Promise<E
  *
  * @param display shows how far a fetch is, in place of the log
  * @throws ListenError; UnknownModelError or ManifestError for a model that there is not, DuplicateModelError;
- *   UsageError for an admin token that cannot be one; EngineChoiceError for an engine that is not built; SamplesError for
+ *   AccessError for keys or a certificate that cannot be used; EngineChoiceError for an engine that is not built; SamplesError for
  *   sample pictures that cannot be had
  */
 export async function startServer(
-  given: Config,
+  config: Config,
   start: StartEngine = startOnDevice,
   display?: LoadDisplay,
 ): Promise<RunningServer> {
-  refuseMissing(given.engine, isAddonBuilt());
-  const config = { ...given, adminToken: await readAdminToken(given) };
+  refuseMissing(config.engine, isAddonBuilt());
+  const access = await openAccess(config);
   const logger = createLogger(config.logLevel);
   const metrics = createMetrics();
   const registry = new ModelRegistry({
@@ -90,9 +91,15 @@ export async function startServer(
     // What the engine and its queue can take: further pictures would be decoded only to be refused there.
     maxPending: config.maxBatchSize + config.maxQueue,
   });
-  const app = buildApp({ config, registry, preprocessor, metrics, logger });
+  const app = buildApp({ config, access, registry, preprocessor, metrics, logger });
+
+  const reloads = reloadsOf(access, app.server, logger);
+  // Without anything to read again, the signal ends the server as SIGTERM does: its terminal was closed.
+  const stopReloading = reloads.length > 0 ? onSighup(reloads) : () => {};
+  if (access.tls) tellOfTls(access.tls, logger);
 
   async function close(): Promise<void> {
+    stopReloading();
     registry.stopLoading(); // A request may wait for a load; the app ends when its requests are answered.
     await app.close();
     await registry.close();
@@ -105,11 +112,14 @@ export async function startServer(
     await close();
     throw listenError(error as NodeJS.ErrnoException, config);
   }
-  const grace = closeWithGrace({ delay: config.graceMs, logger }, async ({ signal, err }) => {
-    if (err) logger.fatal({ err }, 'uncaught error, shutting down');
-    else logger.info({ signal }, 'shutting down');
-    await close();
-  });
+  const grace = closeWithGrace(
+    { delay: config.graceMs, logger, ...(reloads.length > 0 && { skip: ['SIGHUP'] }) },
+    async ({ signal, err }) => {
+      if (err) logger.fatal({ err }, 'uncaught error, shutting down');
+      else logger.info({ signal }, 'shutting down');
+      await close();
+    },
+  );
   return {
     url: app.listeningOrigin,
     loaded: registry.loadAll().then(() => registry.list()),

@@ -10,12 +10,14 @@ export function healthRoutes({ registry }: RouteDeps): Route[] {
     {
       method: 'GET',
       url: '/health/live',
+      access: 'free',
       summary: 'Whether the process answers.',
       handler: () => ({ live: true }),
     },
     {
       method: 'GET',
       url: '/health/ready',
+      access: 'free',
       summary:
         'Whether every model is loaded and warm; 503 says which is not, and why. Those unloaded on request do not count.',
       handler: ready,

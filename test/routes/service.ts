@@ -6,6 +6,7 @@ import type { FastifyInstance } from 'fastify';
 import { pino } from 'pino';
 import sharp from 'sharp';
 import supertest from 'supertest';
+import { openAccess } from '../../src/access/access.js';
 import { buildApp } from '../../src/app.js';
 import { type Config, parseConfig } from '../../src/config.js';
 import { createMetrics, type Metrics } from '../../src/metrics.js';
@@ -66,7 +67,7 @@ export async function startService(
   });
   const log: Record<string, unknown>[] = [];
   const logger = pino({ base: null }, { write: (line) => log.push(JSON.parse(line)) });
-  const app = buildApp({ config, registry, preprocessor, metrics, logger });
+  const app = buildApp({ config, access: await openAccess(config), registry, preprocessor, metrics, logger });
   await app.listen({ host: '127.0.0.1', port: 0 });
   log.length = 0; // Fastify says where it listens.
   t.after(async () => {
