@@ -37,7 +37,7 @@ export async function readTlsPair(files: TlsFiles, now = Date.now()): Promise<Tl
     const reason =
       code === 'ERR_OSSL_X509_KEY_VALUES_MISMATCH'
         ? 'it is not the key of that certificate'
-        : /MISSING_PASSPHRASE|INTERRUPTED_OR_CANCELLED|BAD_PASSWORD_READ/.test(code ?? '')
+        : /^-----BEGIN ENCRYPTED|^Proc-Type: 4,ENCRYPTED/m.test(key)
           ? 'it needs a passphrase; give a key without one'
           : message;
     throw new AccessError(`--tls-key ${files.key} cannot be used with --tls-cert ${files.cert}: ${reason}`);
