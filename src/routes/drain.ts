@@ -1,5 +1,6 @@
 import type { FastifyInstance } from 'fastify';
 import { ServiceError } from '../errors.js';
+import { trackHandshakes } from './handshakes.js';
 
 /** Counts the requests under way. */
 export interface Drain {
@@ -22,9 +23,11 @@ export function drainOnClose(app: FastifyInstance): Drain {
   const idle = new Promise<void>((resolve) => {
     markIdle = resolve;
   });
+  const endHandshakes = trackHandshakes(app.server);
   const endWhenIdle = () => {
     if (!closing || inFlight > 0) return;
     app.server.closeAllConnections();
+    endHandshakes();
     markIdle();
   };
 
