@@ -220,7 +220,9 @@ export function origin(placeholder: string): Kind<string> {
     allowed:
       'scheme and host, and the port if it is not the usual one, in lower case: https://demo.example.org; or * for all',
     parse: (seen) =>
-      seen === '*' || (/^https?:/.test(seen) && URL.canParse(seen) && new URL(seen).origin === seen) ? seen : undefined,
+      seen === '*' || (/^https?:[^*]+$/.test(seen) && URL.canParse(seen) && new URL(seen).origin === seen)
+        ? seen
+        : undefined,
     show: (value) => value,
   };
 }
