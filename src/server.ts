@@ -96,14 +96,15 @@ export async function startServer(
   const reloads = reloadsOf(access, app.server, logger);
   // Without anything to read again, the signal ends the server as SIGTERM does: its terminal was closed.
   const stopReloading = reloads.length > 0 ? onSighup(reloads) : () => {};
+  if (access.keyring.guardsAll) logger.info({ keys: access.keyring.size }, 'keys read');
   if (access.tls) tellOfTls(access.tls, logger);
 
   async function close(): Promise<void> {
-    stopReloading();
     registry.stopLoading(); // A request may wait for a load; the app ends when its requests are answered.
     await app.close();
     await registry.close();
     await preprocessor.close();
+    stopReloading(); // Last: until then the signal would end the process.
   }
 
   try {

@@ -17,8 +17,13 @@ export type RouteAccess = 'free' | Need;
 const mostBuckets = 10_000;
 
 /** Where there are neither keys nor a rate, there are no hooks. */
-export function guards(app: FastifyInstance, { keyring }: Access, rate: RateValue | undefined): GuardsOf {
-  const limit = rate && rateHook(app, rate);
+export function guards(
+  app: FastifyInstance,
+  { keyring }: Access,
+  rate: RateValue | undefined,
+  buckets = mostBuckets,
+): GuardsOf {
+  const limit = rate && rateHook(app, rate, buckets);
   return (access = keyring.guardsAll ? 'key' : 'open') => {
     if (access === 'free') return [];
     const need = access === 'open' ? undefined : access;
@@ -48,13 +53,13 @@ export function guards(app: FastifyInstance, { keyring }: Access, rate: RateValu
 }
 
 /** A fixed window, counted for each key that is in the file, else for each address. */
-function rateHook(app: FastifyInstance, { max, windowMs, text }: RateValue): onRequestHookHandler {
+function rateHook(app: FastifyInstance, { max, windowMs, text }: RateValue, buckets: number): onRequestHookHandler {
   let hook: onRequestHookHandler | undefined;
   app.register(rateLimit, {
     global: false,
     max,
     timeWindow: windowMs,
-    cache: mostBuckets,
+    cache: buckets,
     enableDraftSpec: true,
     keyGenerator(request) {
       const { credential } = request.record;

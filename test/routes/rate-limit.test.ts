@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict';
 import { request } from 'node:http';
 import test from 'node:test';
+import Fastify from 'fastify';
+import { openAccess } from '../../src/access/access.js';
 import { makeKey } from '../../src/access/key-file.js';
 import { parseConfig } from '../../src/config.js';
 import { rate } from '../../src/option-kinds.js';
+import { guards } from '../../src/routes/guard.js';
 import { keyFile } from '../access/keys.js';
 import { png, type Service, startService, until } from './service.js';
 
@@ -119,6 +122,27 @@ test('X-Forwarded-For of a trusted peer: the last address that is not trusted co
   assert.deepEqual(nonsense, [200, 200, 429]);
   await until(() => service.log.length === 7);
   assert.equal(service.log.at(-1)?.client, '127.0.0.1');
+});
+
+test('--rate-limit: of more clients than are counted, those are forgotten that came least recently', async (t) => {
+  const app = Fastify({ trustProxy: ['127.0.0.1'] });
+  t.after(() => app.close());
+  app.decorateRequest('record');
+  app.addHook('onRequest', (request, _reply, done) => {
+    request.record = { startedAt: 0 };
+    done();
+  });
+  const guardsOf = guards(app, await openAccess(parseConfig([], {}, 'serve')), twoAnHour, 3);
+  app.get('/', { onRequest: guardsOf() }, () => 'in');
+  const ask = async (address: string) =>
+    (await app.inject({ url: '/', headers: { 'x-forwarded-for': address } })).statusCode;
+
+  assert.deepEqual([await ask('192.0.2.1'), await ask('192.0.2.1')], [200, 200]);
+  await ask('192.0.2.2');
+  await ask('192.0.2.3');
+  assert.notEqual(await ask('192.0.2.1'), 200);
+  for (const address of ['192.0.2.2', '192.0.2.3', '192.0.2.4']) await ask(address);
+  assert.equal(await ask('192.0.2.1'), 200);
 });
 
 test('--rate-limit: the body of a request that is refused is not waited for', async (t) => {
