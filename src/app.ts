@@ -9,6 +9,7 @@ import Fastify, {
   type FastifyRequest,
   LogController,
 } from 'fastify';
+import { corsOf } from './access/cors.js';
 import type { ServiceError } from './errors.js';
 import { adminRoutes } from './routes/admin.js';
 import { classifyRoutes } from './routes/classify.js';
@@ -16,6 +17,7 @@ import { clientErrors } from './routes/client-error.js';
 import { Connections } from './routes/connections.js';
 import type { RouteDeps } from './routes/deps.js';
 import { Drain } from './routes/drain.js';
+import { guards } from './routes/guard.js';
 import { healthRoutes } from './routes/health.js';
 import { httpServer, refuseHead, targetOf } from './routes/http-server.js';
 import { metricsRoutes } from './routes/metrics.js';
@@ -35,13 +37,16 @@ export interface AppDeps extends Omit<RouteDeps, 'drain'> {
 /** Puts the HTTP service together. It does not listen, and it closes nothing that it was given. */
 export function buildApp({ logger, drain = new Drain(), ...given }: AppDeps): FastifyInstance {
   const deps: RouteDeps = { ...given, drain };
-  const { config, metrics } = deps;
+  const { config, metrics, access } = deps;
+  const cors = corsOf(config.corsOrigin);
   const connections = new Connections();
   const app: FastifyInstance = Fastify({
-    serverFactory: httpServer(config, connections, metrics),
+    serverFactory: httpServer(config, connections, metrics, access.tls),
     clientErrorHandler: (error, socket) => answerClientError(error, socket as Socket),
     rewriteUrl: targetOf,
     ...(logger && { loggerInstance: logger }),
+    ...(access.tls && { https: {} }), // The server is made above; by this Fastify knows its scheme.
+    ...(config.trustProxy && { trustProxy: [...config.trustProxy] }),
     logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'request_id' }),
     genReqId: requestId,
     // Requests that come while the app closes are answered by `drain`.
@@ -66,12 +71,16 @@ export function buildApp({ logger, drain = new Drain(), ...given }: AppDeps): Fa
       drain.exit(request);
       connections.end(request, socket);
     });
+    reply.header('x-content-type-options', 'nosniff');
+    cors?.addHeaders(request, reply);
     return connections.begin(request, reply, drain.enter(request) ?? refuseHead(request.raw));
   };
   // Hooks call `done`: a promise for each would cost every request a turn of the microtask queue.
   app.addHook('onRequest', (request, reply, done) => {
     done(begin(request, reply));
   });
+  if (cors) app.addHook('onRequest', cors.answerPreflight);
+  const guardsOf = guards(app, access, config.rateLimit);
 
   // Fastify parses no body: POST /classify reads its own, within its limits and its deadline.
   app.removeAllContentTypeParsers();
@@ -79,7 +88,7 @@ export function buildApp({ logger, drain = new Drain(), ...given }: AppDeps): Fa
   app.register(multipart, multipartOptions(config));
 
   app.setErrorHandler((error, _request, reply) => sendProblem(reply, asServiceError(error)));
-  app.setNotFoundHandler(answerUnrouted);
+  app.setNotFoundHandler({ preValidation: guardsOf() }, answerUnrouted);
 
   const routes = [
     ...classifyRoutes(deps),
@@ -88,7 +97,7 @@ export function buildApp({ logger, drain = new Drain(), ...given }: AppDeps): Fa
     ...metricsRoutes(deps),
     ...healthRoutes(deps),
   ];
-  addRoutes(app, withRootRoute(routes, deps));
+  addRoutes(app, withRootRoute(routes, deps), guardsOf);
   return app;
 }
 

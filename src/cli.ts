@@ -43,6 +43,10 @@ const run = {
     const config = parseConfig(argv, env, 'init');
     return await (await import('./cli/init.js')).init(config);
   },
+  async key(argv, env) {
+    const config = parseConfig(argv, env, 'key');
+    return (await import('./cli/key.js')).key(config);
+  },
   async doctor(argv, env) {
     const config = parseConfig(argv, env, 'doctor');
     return await (await import('./cli/doctor.js')).doctor(config, env);
@@ -94,7 +98,7 @@ function version(): string {
 function isWrongUse(error: unknown): boolean {
   return (
     error instanceof Error &&
-    ['UsageError', 'UnknownModelError', 'DuplicateModelError', 'SamplesError'].includes(error.name)
+    ['UsageError', 'AccessError', 'UnknownModelError', 'DuplicateModelError', 'SamplesError'].includes(error.name)
   );
 }
 

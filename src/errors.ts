@@ -24,10 +24,12 @@ export const errorTable = {
   unknown_query_parameter: { status: 400, title: 'Unknown query parameter' },
   bad_request: { status: 400, title: 'Bad request' },
   unauthorized: { status: 401, title: 'Unauthorized' },
+  forbidden: { status: 403, title: 'Forbidden' },
   not_found: { status: 404, title: 'Not found' },
   method_not_allowed: { status: 405, title: 'Method not allowed' },
   request_timeout: { status: 408, title: 'Request timeout' },
   expectation_failed: { status: 417, title: 'Expectation failed' },
+  rate_limited: { status: 429, title: 'Rate limited' },
   headers_too_large: { status: 431, title: 'Headers too large' },
   client_closed_request: { status: 499, title: 'Client closed the request' },
   // The model.

@@ -14,9 +14,8 @@ export interface Ending {
 
 type StopSignal = 'SIGTERM' | 'SIGINT' | 'SIGHUP';
 
-/** SIGHUP is the end of the terminal where there is one. Elsewhere it means to read files again, which is not done here. */
-const stopSignals = (): readonly StopSignal[] =>
-  process.stdout.isTTY ? ['SIGTERM', 'SIGINT', 'SIGHUP'] : ['SIGTERM', 'SIGINT'];
+/** SIGHUP is the end of the terminal, unless it is `release`d to those who read files again. */
+const stopSignals: readonly StopSignal[] = ['SIGTERM', 'SIGINT', 'SIGHUP'];
 
 /**
  * How the process ends. A signal lets the balancer notice (`leave`), then stops, and ends it with 0; an error that
@@ -26,7 +25,6 @@ const stopSignals = (): readonly StopSignal[] =>
  */
 export class Lifecycle {
   readonly #logger: Pick<Logger, 'info' | 'error' | 'fatal'>;
-  readonly #signals = stopSignals();
   #ending: Ending | undefined;
   #isEnding = false;
   #wasSignalled = false;
@@ -36,7 +34,7 @@ export class Lifecycle {
   /** Listens for signals and errors at once: a process with the id 1, as in a container, has no other way to end. */
   constructor(logger: Pick<Logger, 'info' | 'error' | 'fatal'>) {
     this.#logger = logger;
-    for (const signal of this.#signals) process.on(signal, this.#onSignal);
+    for (const signal of stopSignals) process.on(signal, this.#onSignal);
     process.on('uncaughtException', this.#onError); // Rejections that nobody handles come here too.
   }
 
@@ -45,8 +43,13 @@ export class Lifecycle {
     this.#ending = ending;
   }
 
+  /** Means something else from now on than the end. */
+  release(signal: StopSignal): void {
+    process.off(signal, this.#onSignal);
+  }
+
   uninstall(): void {
-    for (const signal of this.#signals) process.off(signal, this.#onSignal);
+    for (const signal of stopSignals) process.off(signal, this.#onSignal);
     process.off('uncaughtException', this.#onError);
   }
 

@@ -51,6 +51,12 @@ const table = {
     help: 'Requests by the status of their answer; 499 where the client left first.',
     labels: ['route', 'model', 'status'],
   },
+  requestsByKey: {
+    kind: 'counter',
+    name: 'vgg_serve_requests_by_key_total',
+    help: 'Requests by the name of their key, as the file of keys has it; those without a valid key are not in it.',
+    labels: ['key'],
+  },
   errors: {
     kind: 'counter',
     name: 'vgg_serve_errors_total',

@@ -1,3 +1,5 @@
+import { isIP } from 'node:net';
+
 /** How text becomes a value. */
 export interface Kind<T> {
   /** Stands for the value in help; empty when the flag alone is the value. */
@@ -147,4 +149,80 @@ export function transforms(placeholder: string): Kind<TransformsValue> {
 
 function isPixels(value: number): boolean {
   return Number.isInteger(value) && value >= 1 && value <= 65_536;
+}
+
+/** So many requests in each window. */
+export interface RateValue {
+  readonly max: number;
+  readonly windowMs: number;
+  /** As it was given, in words: "100 requests a second". */
+  readonly text: string;
+}
+
+const rateUnits = {
+  s: { ms: 1000, name: 'second' },
+  m: { ms: 60_000, name: 'minute' },
+  h: { ms: 3_600_000, name: 'hour' },
+} as const;
+
+/** `100/s`, `6000/m`, `100000/h`. */
+export function rate(placeholder: string): Kind<RateValue> {
+  return {
+    placeholder,
+    allowed: 'a whole number from 1 to 1000000000, a slash, and s, m or h: 100/s, 6000/m',
+    parse(seen) {
+      const [, digits = '', unit = ''] = /^(\d+)\/([smh])$/.exec(seen) ?? [];
+      const max = within(Number(digits), 1, 1e9);
+      if (max === undefined) return undefined;
+      const { ms, name } = rateUnits[unit as keyof typeof rateUnits];
+      return {
+        max,
+        windowMs: ms,
+        text: `${max} ${max === 1 ? 'request' : 'requests'} ${name === 'hour' ? 'an' : 'a'} ${name}`,
+      };
+    },
+    show: ({ max, windowMs }) => {
+      const [unit] = Object.entries(rateUnits).find(([, { ms }]) => ms === windowMs) ?? [];
+      return `${max}/${unit}`;
+    },
+  };
+}
+
+/** Addresses and networks: `10.0.0.0/8,fd00::/8,192.0.2.7`. */
+export function networks(placeholder: string): Kind<readonly string[]> {
+  return {
+    placeholder,
+    allowed:
+      'addresses or networks with commas between: 10.0.0.0/8,fd00::/8. Neither a number of proxies nor all addresses: a ' +
+      'client that reaches the port by another way would then choose its own address',
+    parse(seen) {
+      const all = seen.split(',').map((one) => one.trim());
+      return all.every(isNetwork) ? all : undefined;
+    },
+    show: (value) => value.join(','),
+  };
+}
+
+function isNetwork(text: string): boolean {
+  const [address = '', bits, ...more] = text.split('/');
+  // A zone (fe80::1%eth0) names an interface of this machine, and no network.
+  const version = address.includes('%') ? 0 : isIP(address);
+  if (version === 0 || more.length > 0) return false;
+  return (
+    bits === undefined || (/^\d{1,3}$/.test(bits) && within(Number(bits), 1, version === 4 ? 32 : 128) !== undefined)
+  );
+}
+
+/** Scheme, host and port of a page, as a browser writes it into the header Origin; or `*` for all. */
+export function origin(placeholder: string): Kind<string> {
+  return {
+    placeholder,
+    allowed:
+      'scheme and host, and the port if it is not the usual one, in lower case: https://demo.example.org; or * for all',
+    parse: (seen) =>
+      seen === '*' || (/^https?:[^*]+$/.test(seen) && URL.canParse(seen) && new URL(seen).origin === seen)
+        ? seen
+        : undefined,
+    show: (value) => value,
+  };
 }

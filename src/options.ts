@@ -9,7 +9,10 @@ import {
   int32Max,
   integer,
   type Kind,
+  networks,
   oneOf,
+  origin,
+  rate,
   text,
   transforms,
   webAddress,
@@ -82,6 +85,13 @@ export const verbs = {
       'On a terminal it asks for what is not given; elsewhere it takes the defaults and says so. --cfg and --pool are ' +
       'for what weights do not show: the layers without any (pooling, LRN), and a pool that is no square.',
   },
+  key: {
+    summary: 'Makes an API key, and the line of it for the file of --api-key-file.',
+    operands: { name: 'NAME', min: 1, max: 1 },
+    notes:
+      'Prints two lines: the key, for the client, which is shown this once and kept nowhere; and NAME with its SHA-256, ' +
+      'for the file. NAME is what logs and metrics show. A running server reads the file again on SIGHUP.',
+  },
   doctor: {
     summary: 'Checks that all is there: Node, CPUs, engine, folders, models.',
     operands: { name: '', min: 0, max: 0 },
@@ -102,6 +112,7 @@ const withJson = [
   'describe',
   'verify',
   'init',
+  'key',
   'doctor',
 ] as const satisfies Verb[];
 
@@ -342,7 +353,63 @@ export const options = {
     default: undefined,
     defaultText: 'none',
     verbs: ['serve'],
-    help: 'A file that holds the admin token in one line.',
+    help: 'A file that holds the admin token in one line. Read again on SIGHUP.',
+  },
+  apiKeyFile: {
+    kind: text('FILE'),
+    default: undefined,
+    defaultText: 'none, and no key is asked for',
+    verbs: ['serve', 'doctor'],
+    help:
+      'The keys with which the server may be asked, a line each as "vgg-serve key" makes it; all addresses but ' +
+      '/health/live and /health/ready then need one. Read again on SIGHUP.',
+  },
+  metricsAccess: {
+    kind: oneOf('ACCESS', ['open', 'key', 'admin']),
+    default: undefined,
+    defaultText: 'key with --api-key-file, else open',
+    verbs: ['serve'],
+    help: 'What GET /metrics asks for.',
+  },
+  rateLimit: {
+    kind: rate('N/UNIT'),
+    default: undefined,
+    defaultText: 'none',
+    verbs: ['serve'],
+    help:
+      'How many requests one key may make, or one address where there is no valid key: 100/s, 6000/m, 100000/h. Further ' +
+      'ones are answered with 429. Those to /health/live and /health/ready do not count.',
+  },
+  trustProxy: {
+    kind: networks('CIDR[,CIDR]'),
+    default: undefined,
+    defaultText: 'none',
+    verbs: ['serve'],
+    help:
+      'The proxies in front, by address or network: what they write into X-Forwarded-For is believed, and the address ' +
+      'of the client is the last one there that is not one of theirs.',
+  },
+  corsOrigin: {
+    kind: origin('ORIGIN'),
+    default: [],
+    defaultText: 'none',
+    verbs: ['serve'],
+    repeatable: ['serve'],
+    help: 'Pages of this origin (https://demo.example.org) may ask the server from a browser; * means all pages.',
+  },
+  tlsCert: {
+    kind: text('FILE'),
+    default: undefined,
+    defaultText: 'none, and plain HTTP',
+    verbs: ['serve', 'doctor'],
+    help: 'The certificate and its chain, in PEM form: HTTPS with TLS 1.2 or 1.3. Read again on SIGHUP.',
+  },
+  tlsKey: {
+    kind: text('FILE'),
+    default: undefined,
+    defaultText: 'none',
+    verbs: ['serve', 'doctor'],
+    help: 'The private key to --tls-cert, without a passphrase.',
   },
   logLevel: {
     kind: oneOf('LEVEL', ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']),
@@ -453,6 +520,13 @@ export const options = {
     verbs: ['describe'],
     env: null,
     help: 'Write the network with its weights as one ONNX file: uint8 pixels in, logits out, for Netron or any ONNX runtime.',
+  },
+  admin: {
+    kind: boolean(),
+    default: false,
+    verbs: ['key'],
+    env: null,
+    help: 'A key with which models may also be loaded and unloaded.',
   },
   json: {
     kind: boolean(),

@@ -1,4 +1,4 @@
-import { readAdminToken } from './admin-token.js';
+import { openAccess } from './access/access.js';
 import { buildApp } from './app.js';
 import { comparison } from './comparison.js';
 import type { Config } from './config.js';
@@ -18,6 +18,7 @@ import { resolveModel } from './model-registry/resolve.js';
 import { createPreprocessor } from './preprocessing/preprocessor.js';
 import { registryLog } from './registry-log.js';
 import { registryMetrics } from './registry-metrics.js';
+import { onSighup, reloadsOf, tellOfTls } from './reload.js';
 import { Drain } from './routes/drain.js';
 
 export interface RunningServer {
@@ -46,7 +47,7 @@ export type StartEngine = (spec: EngineSpec, options: StartOptions) => Promise<E
  *
  * @param display shows how far a fetch is, in place of the log
  * @throws ListenError; UnknownModelError or ManifestError for a model that there is not, DuplicateModelError;
- *   UsageError for an admin token that cannot be one; EngineChoiceError for an engine that is not built; SamplesError for
+ *   AccessError for keys or a certificate that cannot be used; EngineChoiceError for an engine that is not built; SamplesError for
  *   sample pictures that cannot be had
  */
 export async function startServer(
@@ -72,7 +73,8 @@ async function listen(
   lifecycle: Lifecycle,
 ): Promise<RunningServer> {
   refuseMissing(given.engine, isAddonBuilt());
-  const config = { ...given, adminToken: await readAdminToken(given), maxConnections: withinLimit(given, logger) };
+  const access = await openAccess(given);
+  const config = { ...given, maxConnections: withinLimit(given, logger) };
   const metrics = createMetrics();
   const registry = new ModelRegistry({
     startEngine: (spec, { model, signal }) =>
@@ -108,7 +110,13 @@ async function listen(
     maxPending: config.maxBatchSize + config.maxQueue,
   });
   const drain = new Drain();
-  const app = buildApp({ config, registry, preprocessor, metrics, logger, drain });
+  const app = buildApp({ config, access, registry, preprocessor, metrics, logger, drain });
+  const reloads = reloadsOf(access, app.server, logger);
+  // Without anything to read again, the signal ends the server as SIGTERM does: its terminal was closed.
+  const stopReloading = reloads.length > 0 ? onSighup(reloads) : () => {};
+  if (reloads.length > 0) lifecycle.release('SIGHUP');
+  if (access.keyring.guardsAll) logger.info({ keys: access.keyring.size }, 'keys read');
+  if (access.tls) tellOfTls(access.tls, logger);
 
   let waitingFor: 'requests' | 'engines' | 'decoding' = 'requests';
   async function close(): Promise<void> {
@@ -119,6 +127,7 @@ async function listen(
     await registry.close();
     waitingFor = 'decoding';
     await preprocessor.close();
+    stopReloading(); // Last: until then the signal would end the process.
   }
 
   try {

@@ -19,6 +19,7 @@ const operandsOf: Record<Verb, string[]> = {
   verify: ['vgg16.pth'],
   doctor: [],
   init: ['own.pth'],
+  key: ['ada'],
 };
 
 function usageError(argv: string[], message: string, verb: Verb = 'serve', env: NodeJS.ProcessEnv = {}): void {
@@ -68,6 +69,13 @@ test('parseConfig without arguments or variables: the defaults', () => {
     cacheDir: '/home/ada/.cache/vgg-serve',
     adminToken: undefined,
     adminTokenFile: undefined,
+    apiKeyFile: undefined,
+    metricsAccess: undefined,
+    rateLimit: undefined,
+    trustProxy: undefined,
+    corsOrigin: [],
+    tlsCert: undefined,
+    tlsKey: undefined,
     logLevel: 'info',
     operands: [],
   });
@@ -210,7 +218,7 @@ test('parseConfig: an unknown option', () => {
   usageError(['-p', '1'], '-p is not an option of serve: "vgg-serve serve --help" lists them');
   usageError(
     ['--json'],
-    '--json is not an option of serve (it is one of classify, eval, models, pull, describe, verify, init, doctor)',
+    '--json is not an option of serve (it is one of classify, eval, models, pull, describe, verify, init, key, doctor)',
   );
   usageError(['--no-json', 'a.png'], '--no-json is not an option of classify: did you mean --json?', 'classify');
 });

@@ -27,6 +27,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   weights: ['errors', 'tensor'],
   preprocessing: ['errors', 'addon-file'],
   batching: ['errors'],
+  access: ['errors'],
   options: ['cpus', 'option-kinds'],
   config: ['nearest', 'option-kinds', 'options'],
   // Level 2.
@@ -35,11 +36,11 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   'model-registry': ['errors', 'tensor', 'nearest', 'network', 'vgg', 'resnet', 'weights', 'batching', 'engines'],
   'registry-metrics': ['metrics', 'model-registry'],
   'registry-log': ['weights', 'model-registry'],
-  'admin-token': ['config'],
   comparison: ['config', 'preprocessing', 'engines', 'model-registry'],
   // Level 4 and up.
-  routes: ['errors', 'metrics', 'config', 'preprocessing', 'model-registry'],
-  app: ['errors', 'metrics', 'config', 'routes'],
+  routes: ['errors', 'metrics', 'option-kinds', 'access', 'config', 'preprocessing', 'model-registry'],
+  app: ['errors', 'metrics', 'access', 'config', 'routes'],
+  reload: ['access'],
   server: [
     'errors',
     'metrics',
@@ -51,11 +52,12 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
     'model-registry',
     'registry-metrics',
     'registry-log',
-    'admin-token',
+    'access',
     'comparison',
     'routes',
     'descriptors',
     'app',
+    'reload',
   ],
   // The verb `serve` is the server.
   cli: [
@@ -71,6 +73,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
     'preprocessing',
     'engines',
     'addon-file',
+    'access',
     'model-registry',
     'server',
   ],

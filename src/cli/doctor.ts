@@ -5,6 +5,7 @@ import { probeNative } from '../engines/native/probe.js';
 import { gpuHere } from '../engines/tfjs/gpu.js';
 import { checkpointsFolder } from '../weights/hub-folder.js';
 import type { Check } from './check.js';
+import { checkAccess } from './doctor-access.js';
 import {
   checkCpus,
   checkEngine,
@@ -38,6 +39,7 @@ async function* examine(config: Config<'doctor'>, env: NodeJS.ProcessEnv): Async
   yield await checkImages();
   yield await checkFolder('cache', config.cacheDir, 'set --cache-dir (VGG_SERVE_CACHE_DIR)');
   yield await checkFolder('weights', checkpointsFolder(env), 'set TORCH_HOME');
+  yield* await checkAccess(config);
   for (const model of config.model) yield await checkModel(model, native, config, env);
   yield await checkEndToEnd(env);
 }

@@ -13,13 +13,16 @@ export async function serve(config: Config): Promise<number> {
   if (process.stdout.isTTY) {
     const models = await loaded;
     const picture = await samplePicture(config.model[0] as string);
-    process.stdout.write(greeting(url, models, picture));
+    process.stdout.write(greeting(url, models, picture, config.apiKeyFile !== undefined));
   }
   return 0;
 }
 
-/** The address, the models, and one command to try; that only when a model can answer it. */
-export function greeting(url: string, models: readonly ModelSummary[], picture: string): string {
+/**
+ * The address, the models, and one command to try; that only when a model can answer it.
+ * @param needsKey whether the command must bear one
+ */
+export function greeting(url: string, models: readonly ModelSummary[], picture: string, needsKey = false): string {
   const rows = models.map((model) => {
     const { name, weights, precision, classes, input_size, state, reason } = model;
     const computed = precision === 'fp32' ? '' : `, ${precision}`;
@@ -27,7 +30,8 @@ export function greeting(url: string, models: readonly ModelSummary[], picture: 
       state === 'ready' ? `${weights}, ${classes} classes, ${input_size} x ${input_size} pixels${computed}` : state;
     return `  ${name}: ${about}${reason === null ? '' : `: ${reason}`}\n`;
   });
-  const command = models[0]?.state === 'ready' ? `\n  curl -F "image=@${picture}" ${url}/classify\n` : '';
+  const key = needsKey ? '-H "X-API-Key: KEY" ' : '';
+  const command = models[0]?.state === 'ready' ? `\n  curl ${key}-F "image=@${picture}" ${url}/classify\n` : '';
   return `\nvgg-serve answers on ${url}\n${rows.join('')}${command}\n`;
 }
 

@@ -1,32 +1,31 @@
-import { createHash, timingSafeEqual } from 'node:crypto';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { ServiceError } from '../errors.js';
 import type { ModelSummary } from '../model-registry/description.js';
 import type { RouteDeps } from './deps.js';
 import type { Route } from './route.js';
 
-/** Loading and unloading, for those who have the token; without a token in the configuration there are no such routes. */
-export function adminRoutes({ config, registry }: RouteDeps): Route[] {
-  const { adminToken } = config;
-  if (adminToken === undefined) return [];
-  const expected = sha256(adminToken);
+/** Loading and unloading, for those who have the admin token or an admin key; while nobody has, they are not there. */
+export function adminRoutes({ registry }: RouteDeps): Route[] {
   return [
     {
       method: 'POST',
       url: '/models/:name/load',
-      summary: 'Loads a model and answers once it is ready, or at once with ?wait=false. Needs the admin token.',
+      access: 'admin',
+      summary:
+        'Loads a model and answers once it is ready, or at once with ?wait=false. Needs the admin token or an admin key.',
       handler: load,
     },
     {
       method: 'POST',
       url: '/models/:name/unload',
-      summary: 'Answers the pictures that wait for a model and takes it out of memory. Needs the admin token.',
+      access: 'admin',
+      summary:
+        'Answers the pictures that wait for a model and takes it out of memory. Needs the admin token or an admin key.',
       handler: unload,
     },
   ];
 
   async function load(request: FastifyRequest, reply: FastifyReply): Promise<ModelSummary> {
-    authorize(request, reply);
     const { wait = 'true' } = readQuery(request, ['wait']);
     if (wait !== 'true' && wait !== 'false') {
       const detail = `wait is ${JSON.stringify(wait).slice(0, 100)}; allowed is true or false.`;
@@ -46,23 +45,11 @@ export function adminRoutes({ config, registry }: RouteDeps): Route[] {
     return summary;
   }
 
-  async function unload(request: FastifyRequest, reply: FastifyReply): Promise<ModelSummary> {
-    authorize(request, reply);
+  async function unload(request: FastifyRequest): Promise<ModelSummary> {
     readQuery(request, []);
     const name = modelOf(request);
     await registry.unload(name);
     return registry.summary(name);
-  }
-
-  /** @throws ServiceError `unauthorized` */
-  function authorize({ headers }: FastifyRequest, reply: FastifyReply): void {
-    const [, token] = /^Bearer +(\S+)$/i.exec(headers.authorization ?? '') ?? [];
-    // Digests have one length, so that the time of the comparison tells nothing of the token.
-    if (token !== undefined && timingSafeEqual(sha256(token), expected)) return;
-    // RFC 6750, section 3.1: no error code where no token was sent.
-    reply.header('www-authenticate', `Bearer realm="vgg-serve"${token === undefined ? '' : ', error="invalid_token"'}`);
-    const seen = token === undefined ? 'There is no bearer token' : 'The bearer token is not the right one';
-    throw new ServiceError('unauthorized', `${seen}: send "Authorization: Bearer TOKEN" with the admin token.`);
   }
 
   /** @throws ServiceError `unknown_model` */
@@ -71,10 +58,6 @@ export function adminRoutes({ config, registry }: RouteDeps): Route[] {
     record.model = name;
     return name;
   }
-}
-
-function sha256(text: string): Buffer {
-  return createHash('sha256').update(text).digest();
 }
 
 /** Errors that are meant for clients; others are forgotten here. */

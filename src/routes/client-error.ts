@@ -69,6 +69,7 @@ export function writeProblem(
     ...headers,
     Date: new Date().toUTCString(),
     'Content-Type': 'application/problem+json; charset=utf-8',
+    'X-Content-Type-Options': 'nosniff',
     'Content-Length': String(Buffer.byteLength(body)),
     Connection: 'close',
   };

@@ -1,3 +1,4 @@
+import type { Access } from '../access/access.js';
 import type { Config } from '../config.js';
 import type { Metrics } from '../metrics.js';
 import type { ModelRegistry } from '../model-registry/registry.js';
@@ -7,6 +8,7 @@ import type { Drain } from './drain.js';
 /** What the routes work with. */
 export interface RouteDeps {
   readonly config: Config;
+  readonly access: Access;
   readonly registry: ModelRegistry;
   readonly preprocessor: Preprocessor;
   readonly metrics: Metrics;

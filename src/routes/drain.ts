@@ -1,6 +1,7 @@
 import { Server } from 'node:net';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { ServiceError } from '../errors.js';
+import { trackHandshakes } from './handshakes.js';
 import { pathOf, toMicroseconds } from './record.js';
 
 /**
@@ -28,6 +29,7 @@ const mostNamed = 10;
 export class Drain {
   #phase: Phase = 'serving';
   #app: FastifyInstance | undefined;
+  #endHandshakes = () => {};
   readonly #underWay = new Set<FastifyRequest>();
   #markIdle = () => {};
   /** Nothing is under way, and nothing will be. */
@@ -41,6 +43,7 @@ export class Drain {
 
   attach(app: FastifyInstance): void {
     this.#app = app;
+    this.#endHandshakes = trackHandshakes(app.server);
     app.addHook('onSend', (request, reply, _payload, done) => {
       if (this.isLeaving) reply.header('connection', 'close');
       if (this.isLeaving && !request.raw.complete && !request.raw.destroyed) readOut(request, done);
@@ -110,6 +113,7 @@ export class Drain {
   #endWhenIdle(): void {
     if (this.#phase !== 'draining' || this.#underWay.size > 0) return;
     this.#app?.server.closeAllConnections();
+    this.#endHandshakes();
     this.#markIdle();
   }
 }

@@ -10,12 +10,14 @@ export function healthRoutes({ registry, drain }: RouteDeps): Route[] {
     {
       method: 'GET',
       url: '/health/live',
+      access: 'free',
       summary: 'Whether the process answers.',
       handler: () => ({ live: true }),
     },
     {
       method: 'GET',
       url: '/health/ready',
+      access: 'free',
       summary:
         'Whether every model not unloaded on request is warm; 503 says which is not, or that the server shuts down.',
       handler: ready,

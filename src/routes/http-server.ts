@@ -1,5 +1,7 @@
 import { createServer, type IncomingMessage, type RequestListener, type Server } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
 import type { Socket } from 'node:net';
+import { serverOptions, type TlsPair } from '../access/tls.js';
 import type { Config } from '../config.js';
 import { type ErrorCode, ServiceError } from '../errors.js';
 import type { Metrics } from '../metrics.js';
@@ -20,28 +22,29 @@ export function checkingIntervalMs({ headersTimeoutMs, bodyTimeoutMs }: Limits):
 }
 
 /** Makes Node's server with its limits. It does not listen. */
-export function httpServer(limits: Limits, connections: Connections, metrics: Metrics) {
+export function httpServer(limits: Limits, connections: Connections, metrics: Metrics, tls?: TlsPair) {
   return (handler: RequestListener): Server => {
-    const server = createServer(
-      {
-        headersTimeout: limits.headersTimeoutMs,
-        // Of the whole request. Below headersTimeout Node would refuse it; the options are checked for that.
-        requestTimeout: limits.bodyTimeoutMs,
-        connectionsCheckingInterval: checkingIntervalMs(limits),
-        keepAliveTimeout: limits.keepAliveTimeoutMs,
-        maxHeaderSize,
-        insecureHTTPParser: false,
-        // Node answers a request without Host by itself, with no body. Ours is in refuseHead.
-        requireHostHeader: false,
-      },
-      handler,
-    );
+    const options = {
+      headersTimeout: limits.headersTimeoutMs,
+      // Of the whole request. Below headersTimeout Node would refuse it; the options are checked for that.
+      requestTimeout: limits.bodyTimeoutMs,
+      connectionsCheckingInterval: checkingIntervalMs(limits),
+      keepAliveTimeout: limits.keepAliveTimeoutMs,
+      maxHeaderSize,
+      insecureHTTPParser: false,
+      // Node answers a request without Host by itself, with no body. Ours is in refuseHead.
+      requireHostHeader: false,
+    };
+    const server: Server = tls
+      ? createTlsServer({ ...options, ...serverOptions(tls) }, handler)
+      : createServer(options, handler);
     server.maxConnections = limits.maxConnections;
     server.maxHeadersCount = 0;
     // A client that sends its request and then the end of its bytes is answered. Node's types do not know the property.
     Object.assign(server, { httpAllowHalfOpen: true });
 
-    server.on('connection', (socket) => {
+    // Of TLS: once the handshake is done.
+    server.on(tls ? 'secureConnection' : 'connection', (socket: Socket) => {
       metrics.connections.inc();
       connections.add(socket, () => metrics.connections.dec());
     });

@@ -1,4 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { Credential } from '../access/key-file.js';
 import { errorTable, type ServiceError } from '../errors.js';
 import type { Metrics } from '../metrics.js';
 
@@ -19,6 +20,10 @@ export interface RequestRecord {
   readonly askForBody?: () => void;
   /** Set while the body is read. Called when what comes of it can be read no further, or does not come in time. */
   onBodyFault?: ((error: ServiceError) => void) | undefined;
+  /** Where a key was sent and looked at: whose it is, undefined for nobody's. */
+  credential?: { readonly holder: Credential | undefined };
+  /** The client's address, of requests that are refused for who asks or how often. Of others it is not kept. */
+  client?: string;
   /** Called once the answer was sent or, with false, the client has left. */
   onClose?: (wasSent: boolean) => void;
 }
@@ -64,7 +69,17 @@ export function openRecord(
 }
 
 function closeRecord(request: FastifyRequest, reply: FastifyReply, metrics: Metrics): void {
-  const { startedAt, model = '', pictures, timings, batchSize, error, pictureFaults = [] } = request.record;
+  const {
+    startedAt,
+    model = '',
+    pictures,
+    timings,
+    batchSize,
+    error,
+    pictureFaults = [],
+    credential,
+    client,
+  } = request.record;
   const wasSent = reply.raw.writableFinished;
   const status = wasSent ? reply.statusCode : errorTable.client_closed_request.status;
   const code = wasSent ? error?.code : 'client_closed_request';
@@ -74,6 +89,8 @@ function closeRecord(request: FastifyRequest, reply: FastifyReply, metrics: Metr
   metrics.requests.inc({ route, model, status });
   metrics.requestDuration.observe({ route, model }, durationMs / 1000);
   if (code !== undefined) metrics.errors.inc({ model, code });
+  const key = credential?.holder?.name;
+  if (key !== undefined) metrics.requestsByKey.inc({ key });
 
   const faults = error?.status === 500 ? [error, ...pictureFaults] : pictureFaults;
   const level = faults.length > 0 ? 'error' : status >= 500 ? 'warn' : 'info';
@@ -83,6 +100,8 @@ function closeRecord(request: FastifyRequest, reply: FastifyReply, metrics: Metr
       ...(route === '' ? { path: pathOf(request) } : { route }),
       status,
       code,
+      key,
+      client,
       model: model || undefined,
       pictures,
       batch_size: batchSize,

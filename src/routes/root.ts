@@ -3,16 +3,19 @@ import type { RouteDeps } from './deps.js';
 import type { Route } from './route.js';
 
 /** GET /, which lists `routes` and itself. */
-export function withRootRoute(routes: readonly Route[], { registry }: RouteDeps): Route[] {
+export function withRootRoute(routes: readonly Route[], { registry, access }: RouteDeps): Route[] {
   const { name, version } = readPackage();
   const root: Route = {
     method: 'GET',
     url: '/',
+    page: true,
     summary: 'This list.',
     handler: () => ({
       name,
       version,
-      endpoints: all.map(({ method, url, summary }) => ({ method, path: url, summary })),
+      endpoints: all
+        .filter((route) => route.access !== 'admin' || access.keyring.hasAdmin)
+        .map(({ method, url, summary }) => ({ method, path: url, summary })),
       models: registry.list().map((model) => ({ name: model.name, state: model.state })),
     }),
   };

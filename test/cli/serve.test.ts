@@ -87,6 +87,11 @@ test('greeting with a model that is ready: the address, the model, and a command
   ]);
 });
 
+test('greeting of a server that asks for keys: the command bears one', () => {
+  const text = greeting('https://127.0.0.1:8443', [ready], 'bag.png', true);
+  assert.match(text, /\n {2}curl -H "X-API-Key: KEY" -F "image=@bag\.png" https:\/\/127\.0\.0\.1:8443\/classify\n/);
+});
+
 test('greeting with a model of another precision: which', () => {
   const text = greeting('http://127.0.0.1:8080', [{ ...ready, name: 'small@bf16', precision: 'bf16' }], 'bag.png');
   assert.match(text, /\n {2}small@bf16: SMALL_A, 10 classes, 224 x 224 pixels, bf16\n/);

@@ -130,12 +130,13 @@ test('HEAD and OPTIONS on every route', async (t) => {
   const client = await connectRaw(t, url);
   let answered = 0;
   for (const [path, allow] of Object.entries(routes)) {
-    const [options] = (await client.send(`OPTIONS ${path} HTTP/1.1\r\nHost: a\r\n\r\n`).answered(answered + 1)).slice(
+    const authorized = 'Host: a\r\nAuthorization: Bearer secret\r\n';
+    const [options] = (await client.send(`OPTIONS ${path} HTTP/1.1\r\n${authorized}\r\n`).answered(answered + 1)).slice(
       answered++,
     );
     assert.deepEqual([options?.status, options?.headers.allow, options?.body], [204, allow, ''], path);
     // The answer to HEAD tells a length and has no body: the end of the connection shows that.
-    const head = (await connectRaw(t, url)).send(`HEAD ${path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`);
+    const head = (await connectRaw(t, url)).send(`HEAD ${path} HTTP/1.1\r\n${authorized}Connection: close\r\n\r\n`);
     await head.closed;
     assert.match(head.text, allow.includes('HEAD') ? /^HTTP\/1\.1 200 OK\r\n/ : /^HTTP\/1\.1 405 /, path);
     assert.equal(head.text.indexOf('\r\n\r\n'), head.text.length - 4, path);

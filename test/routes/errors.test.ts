@@ -5,6 +5,7 @@ import { connect } from 'node:net';
 import test, { type TestContext } from 'node:test';
 import sharp from 'sharp';
 import { type ErrorCode, errorTable, ServiceError } from '../../src/errors.js';
+import { keyFile } from '../access/keys.js';
 import { png, queueDepth, type Service, startService, until } from './service.js';
 
 const red = await png('#e00000');
@@ -43,6 +44,10 @@ const provocations = {
   bad_request: async (t) => await (await startService(t)).http.get('/models/%ff%'),
   unauthorized: async (t) =>
     await (await startService(t, { adminToken: 'secret' })).http.post('/models/colours/unload'),
+  async forbidden(t) {
+    const { key, apiKeyFile } = await keyFile(t);
+    return await (await startService(t, { apiKeyFile })).http.post('/models/colours/unload').set({ 'x-api-key': key });
+  },
   not_found: async (t) => await (await startService(t)).http.get('/clasify'),
   method_not_allowed: async (t) => await (await startService(t)).http.get('/classify'),
   async request_timeout(t) {
@@ -52,6 +57,11 @@ const provocations = {
   async expectation_failed(t) {
     const { url } = await startService(t);
     return await rawAnswer(url, 'GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\nexpect: a miracle\r\n\r\n');
+  },
+  async rate_limited(t) {
+    const { http } = await startService(t, { rateLimit: { max: 1, windowMs: 3_600_000, text: '1 request an hour' } });
+    await http.get('/models');
+    return await http.get('/models');
   },
   async headers_too_large(t) {
     const { url } = await startService(t);
@@ -145,7 +155,7 @@ for (const [code, provoke] of Object.entries(provocations) as [ErrorCode, (t: Te
     assert.equal(body.request_id, headers['x-request-id']);
     assert.equal(typeof body.detail === 'string' && body.detail.length > 0, true);
     assert.doesNotMatch(JSON.stringify(body), /secret|\.[jt]s:|node_modules|\bat \w+ \(/);
-    if (status === 503) assert.match(headers['retry-after'] ?? '', /^[1-9]\d*$/);
+    if (status === 503 || status === 429) assert.match(headers['retry-after'] ?? '', /^[1-9]\d*$/);
   });
 }
 

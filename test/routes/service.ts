@@ -6,6 +6,7 @@ import type { FastifyInstance } from 'fastify';
 import { pino } from 'pino';
 import sharp from 'sharp';
 import supertest from 'supertest';
+import { type Access, openAccess } from '../../src/access/access.js';
 import { buildApp } from '../../src/app.js';
 import { type Config, parseConfig } from '../../src/config.js';
 import { createMetrics, type Metrics } from '../../src/metrics.js';
@@ -19,6 +20,7 @@ import { ColourEngine, writeColourModel } from './colour-model.js';
 
 export interface Service {
   readonly app: FastifyInstance;
+  readonly access: Access;
   readonly url: string;
   readonly http: ReturnType<typeof supertest>;
   readonly registry: ModelRegistry;
@@ -77,7 +79,8 @@ export async function startService(
       },
     },
   );
-  const app = buildApp({ config, registry, preprocessor, metrics, logger });
+  const access = await openAccess(config);
+  const app = buildApp({ config, access, registry, preprocessor, metrics, logger });
   await app.listen({ host: '127.0.0.1', port: 0 });
   lines.length = log.length = 0; // Fastify says where it listens.
   t.after(async () => {
@@ -88,7 +91,7 @@ export async function startService(
     await rm(dir, { recursive: true });
   });
   const url = app.listeningOrigin;
-  return { app, url, http: supertest(url), registry, metrics, engine, log, lines };
+  return { app, access, url, http: supertest(url), registry, metrics, engine, log, lines };
 }
 
 /** A picture of one colour. */

@@ -3,8 +3,8 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { after } from 'node:test';
-import { readAdminToken } from '../src/admin-token.js';
-import { parseConfig } from '../src/config.js';
+import { readAdminToken } from '../../src/access/admin-token.js';
+import { parseConfig } from '../../src/config.js';
 
 const dir = await mkdtemp(join(tmpdir(), 'vgg-serve-token-'));
 after(() => rm(dir, { recursive: true }));
@@ -44,25 +44,25 @@ for (const [what, content] of [
   ['a space', 'open sesame'],
   ['a letter that no header carries', 'schlüssel'],
 ] as const) {
-  test(`readAdminToken of a file with ${what} is wrong use, and the message keeps the secret`, async () => {
+  test(`readAdminToken of a file with ${what} is refused, and the message keeps the secret`, async () => {
     const path = await tokenFile(content);
     await assert.rejects(read(['--admin-token-file', path]), {
-      name: 'UsageError',
+      name: 'AccessError',
       message: `--admin-token-file ${path} holds no token: give one line of letters, digits and - . _ ~ + / (= at its end)`,
     });
   });
 }
 
-test('readAdminToken of a variable that is no token is wrong use, and the message keeps the secret', async () => {
+test('readAdminToken of a variable that is no token is refused, and the message keeps the secret', async () => {
   await assert.rejects(read([], { VGG_SERVE_ADMIN_TOKEN: 'open sesame' }), {
-    name: 'UsageError',
+    name: 'AccessError',
     message: /^VGG_SERVE_ADMIN_TOKEN holds no token: (?!.*sesame)/,
   });
 });
 
 test('readAdminToken of a file that is not there', async () => {
   await assert.rejects(read(['--admin-token-file', join(dir, 'nowhere')]), {
-    name: 'UsageError',
+    name: 'AccessError',
     message: /^--admin-token-file: ENOENT/,
   });
 });
@@ -70,7 +70,7 @@ test('readAdminToken of a file that is not there', async () => {
 test('readAdminToken of both a variable and a file', async () => {
   const path = await tokenFile('one\n');
   await assert.rejects(read(['--admin-token-file', path], { VGG_SERVE_ADMIN_TOKEN: 'two' }), {
-    name: 'UsageError',
+    name: 'AccessError',
     message: 'VGG_SERVE_ADMIN_TOKEN and --admin-token-file both give a token: leave one out',
   });
 });
