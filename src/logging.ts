@@ -1,19 +1,22 @@
-import { type DestinationStream, destination, type Logger, pino } from 'pino';
+import { writeSync } from 'node:fs';
+import { type Logger, pino } from 'pino';
 import { build as prettyStream } from 'pino-pretty';
 
 /** Longest wait of a line until it is written. */
 const flushAfterMs = 20;
 /** Lines that wait; more are written at once. */
 const mostWaiting = 32;
-/** Kept for a reader that is slow; when there is more, what is new is lost. */
-const mostBytesKept = 2 ** 24;
-/** How often a pipe that is full is tried again, each time after 0.1 s, when nothing else can go on meanwhile. */
-const triesOfFullPipe = 10;
+/** Characters kept for a reader that is slow; further lines are lost. */
+const mostKept = 2 ** 24;
+/** After which a pipe that was full is tried again. */
+const retryMs = 100;
+/** How often at the end, where nothing else can go on meanwhile. */
+const triesAtEnd = 10;
 
 /** Writes JSON lines to stdout; on a terminal the same lines made easy to read. */
 export function createLogger(level: string): Logger {
   const options = { level, base: null };
-  if (!process.stdout.isTTY) return pino(options, gatheringStdout());
+  if (!process.stdout.isTTY) return pino(options, new GatheringStdout());
   return pino(options, prettyLines());
 }
 
@@ -57,53 +60,62 @@ function spelledOut(inJson: string): string {
  * Gathers lines for a moment and writes them together: by themselves they took a seventh of a small request's CPU time.
  * What still waits when the process exits, or dies of an error, is written then. Nothing that can be wrong with stdout (a
  * reader that has gone or reads no more, a full disk) ends the process or holds it up: lines are lost then.
+ *
+ * (The stream of pino's own does that only in part: at the end of the process it tries for ever to write to a reader that
+ * has gone.)
  */
-function gatheringStdout(): DestinationStream & { flushSync(): void } {
-  let lines: string[] = [];
-  let timer: NodeJS.Timeout | undefined;
-  const handOver = () => {
-    clearTimeout(timer);
-    timer = undefined;
-    if (lines.length === 0) return false;
-    stdout.write(lines.join(''));
-    lines = [];
-    return true;
-  };
-  const flush = () => {
-    if (handOver()) stdout.flush();
-  };
-  const flushSync = () => {
-    handOver();
-    triesLeft = triesOfFullPipe;
+class GatheringStdout {
+  #lines: string[] = [];
+  /** What the last write has left; it goes first. */
+  #rest = Buffer.alloc(0);
+  #kept = 0;
+  #timer: NodeJS.Timeout | undefined;
+  #isFull = false;
+  #hasReader = true;
+
+  constructor() {
+    process.on('beforeExit', () => this.#writeOut());
+    process.on('exit', () => this.flushSync());
+  }
+
+  write(line: string): void {
+    if (!this.#hasReader || this.#kept > mostKept) return;
+    this.#lines.push(inertLine(line));
+    this.#kept += line.length;
+    if (this.#lines.length >= mostWaiting && !this.#isFull) this.#writeOut();
+    else this.#timer ??= setTimeout(() => this.#writeOut(), flushAfterMs).unref();
+  }
+
+  /** pino calls it after a fatal line. */
+  flushSync(): void {
+    for (let tries = 0; !this.#writeOut() && tries < triesAtEnd; tries++) sleepSync(retryMs);
+  }
+
+  /** @returns whether nothing is left */
+  #writeOut(): boolean {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    if (this.#lines.length > 0) this.#rest = Buffer.concat([this.#rest, Buffer.from(this.#lines.join(''))]);
+    this.#lines = [];
+    this.#isFull = false;
     try {
-      stdout.flushSync();
-    } catch {
-      // There is nowhere to tell it.
+      // It does not wait: Node has made a pipe non-blocking by the time that it has looked at process.stdout.
+      while (this.#rest.length > 0) this.#rest = this.#rest.subarray(writeSync(1, this.#rest));
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      if (code === 'EAGAIN') {
+        this.#isFull = true;
+        this.#timer = setTimeout(() => this.#writeOut(), retryMs).unref();
+        return false;
+      }
+      this.#rest = this.#rest.subarray(this.#rest.length);
+      this.#hasReader = code !== 'EPIPE';
     }
-    triesLeft = Number.POSITIVE_INFINITY;
-  };
-  // Before pino's own listeners, which end the stream.
-  process.on('beforeExit', flush);
-  process.on('exit', () => {
-    flushSync();
-    stdout.destroy(); // Else pino would try once more, and for ever.
-  });
-  let triesLeft = Number.POSITIVE_INFINITY;
-  const stdout = destination({
-    dest: 1,
-    sync: false,
-    minLength: 2 ** 14 - 1, // It writes when it is told to.
-    maxLength: mostBytesKept,
-    retryEAGAIN: () => triesLeft-- > 0,
-  });
-  stdout.on('error', () => {});
-  return {
-    write(line) {
-      lines.push(inertLine(line));
-      if (lines.length >= mostWaiting) flush();
-      else timer ??= setTimeout(flush, flushAfterMs).unref();
-    },
-    /** pino calls it after a fatal line. */
-    flushSync,
-  };
+    this.#kept = 0;
+    return true;
+  }
+}
+
+function sleepSync(ms: number): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
 }

@@ -24,7 +24,7 @@ export const verbs = {
     summary: 'Answers over HTTP. This is what vgg-serve does without a verb.',
     operands: { name: '', min: 0, max: 0 },
     notes:
-      'A request that names no model goes to the first. SIGTERM and SIGINT end the server: requests in flight are still answered.',
+      'A request that names no model goes to the first. SIGTERM and SIGINT end the server: requests in flight are still answered. A second one ends it at once, with 1.',
   },
   classify: {
     summary: 'Says what is in each picture.',

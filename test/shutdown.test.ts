@@ -1,12 +1,15 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { Agent, get, type IncomingMessage, request } from 'node:http';
-import { connect, type Socket } from 'node:net';
+import { Agent, createServer, get, type IncomingMessage, request } from 'node:http';
+import { type AddressInfo, connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import test, { after, type TestContext } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import { start as startCommand } from './cli/command.js';
 import { type ForkedServer, forkServer, refuses } from './forked-server.js';
 import { writeColourModel } from './routes/colour-model.js';
@@ -139,6 +142,61 @@ test('SIGTERM while a model is being loaded waits neither for the load nor for t
   assert.equal(await server.exitCode, 0);
 });
 
+test('SIGTERM while weights are being fetched does not wait for them', async (t) => {
+  const mirror = createServer((_request, response) => {
+    response.writeHead(200, { 'content-length': 600_000_000 }).write('the first of many bytes');
+  }).listen(0, '127.0.0.1');
+  t.after(() => mirror.close().closeAllConnections());
+  await once(mirror, 'listening');
+  const { port: mirrorPort } = mirror.address() as AddressInfo;
+  const args = ['--model', 'vgg16', '--weights-url', `http://127.0.0.1:${mirrorPort}`];
+  const server = startCommand(args, { PORT: '0', TORCH_HOME: join(dir, 'torch') });
+  t.after(() => server.kill('SIGKILL'));
+  let output = '';
+  server.stdout?.setEncoding('utf8').on('data', (chunk) => {
+    output += chunk;
+  });
+  const ended = once(server, 'exit');
+  await until(() => output.includes('Server listening'));
+  const url = /http:\/\/127\.0\.0\.1:\d+/.exec(output)?.[0];
+  await until(async () => /"total_bytes":600000000/.test(await (await fetch(`${url}/health/ready`)).text()));
+  server.kill('SIGTERM');
+  assert.deepEqual(await ended, [0, null]);
+});
+
+test('Ctrl-C in a terminal, which goes to the engine too, while that has a batch to run: it is answered', {
+  skip: process.platform === 'linux' ? false : 'it reads /proc',
+}, async (t) => {
+  const program = fileURLToPath(new URL('../src/cli.js', import.meta.url));
+  const args = [program, '--model', 'fashion-vgg', '--port', '0'];
+  // With a process group of its own, as a shell gives it.
+  const server = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'], detached: true });
+  const group = -(server.pid as number);
+  t.after(() => server.exitCode ?? process.kill(group, 'SIGKILL'));
+  let output = '';
+  server.stdout.setEncoding('utf8').on('data', (chunk) => {
+    output += chunk;
+  });
+  const ended = once(server, 'exit');
+  await until(() => output.includes('"model ready"'));
+  const url = /http:\/\/127\.0\.0\.1:\d+/.exec(output)?.[0] ?? '';
+  const engine = Number(readFileSync(`/proc/${server.pid}/task/${server.pid}/children`, 'utf8'));
+  process.kill(engine, 'SIGSTOP');
+  const ask = () => fetch(`${url}/classify`, { method: 'POST', headers: { 'content-type': 'image/png' }, body: red });
+  const answers = [ask(), ask()];
+  await until(async () =>
+    /^vgg_serve_queue_depth\{model="fashion-vgg"\} 1$/m.test(await (await fetch(`${url}/metrics`)).text()),
+  );
+  process.kill(group, 'SIGINT');
+  await until(() => output.includes('"shutting down"'));
+  process.kill(engine, 'SIGCONT');
+  assert.deepEqual(
+    (await Promise.all(answers)).map(({ status }) => status),
+    [200, 200],
+  );
+  assert.deepEqual(await ended, [0, null]);
+});
+
 test('a second SIGTERM during the drain delay ends the process at once with 1', async (t) => {
   const server = await serve(t, { options: ['--drain-delay-ms', endless] });
   server.child.kill('SIGTERM');
@@ -233,9 +291,16 @@ test('a process that the server has started ends with it, when it is cut short',
   await until(() => !isRunning(pid));
 });
 
-for (const [what, stopReading] of [
-  ['has gone', (server: ReturnType<typeof startCommand>) => void server.stdout?.destroy()],
-  ['reads no more', (server: ReturnType<typeof startCommand>) => void server.stdout?.pause()],
+test('an error that nobody catches where nobody reads the log: it ends with 1, and at once', async (t) => {
+  const server = await serve(t);
+  server.child.stdout?.destroy();
+  server.child.send('throw');
+  assert.equal(await server.exitCode, 1);
+});
+
+for (const [what, requests, stopReading] of [
+  ['has gone', 40, (server: ReturnType<typeof startCommand>) => void server.stdout?.destroy()],
+  ['reads no more', 700, (server: ReturnType<typeof startCommand>) => void server.stdout?.pause()],
 ] as const) {
   test(`the server whose log is read by a program that ${what}: answers, and ends with 0 on SIGTERM`, async (t) => {
     const server = startCommand(['--model', manifest, '--cache-dir', dir, '--engine', 'onnxruntime'], { PORT: '0' });
@@ -253,7 +318,7 @@ for (const [what, stopReading] of [
     const agent = new Agent({ keepAlive: true, maxSockets: 1 });
     t.after(() => agent.destroy());
     const headers = { 'x-request-id': 'x'.repeat(128) };
-    for (let at = 0; at < 800; at++) {
+    for (let at = 0; at < requests; at++) {
       const asked = get({ port, path: `/${'x'.repeat(199)}`, agent, headers });
       const [answer] = (await once(asked, 'response')) as [IncomingMessage];
       assert.equal(answer.statusCode, 404);
