@@ -11,6 +11,7 @@ import Fastify, {
 } from 'fastify';
 import type { ServiceError } from './errors.js';
 import { adminRoutes } from './routes/admin.js';
+import { BodyBudget } from './routes/body-budget.js';
 import { classifyRoutes } from './routes/classify.js';
 import { clientErrors } from './routes/client-error.js';
 import { Connections } from './routes/connections.js';
@@ -34,6 +35,7 @@ export interface AppDeps extends RouteDeps {
 export function buildApp({ logger, ...deps }: AppDeps): FastifyInstance {
   const { config, metrics } = deps;
   const connections = new Connections();
+  const budget = new BodyBudget(config.maxHeldBytes, metrics);
   const app: FastifyInstance = Fastify({
     serverFactory: httpServer(config, connections, metrics),
     clientErrorHandler: (error, socket) => answerClientError(error, socket as Socket),
@@ -63,6 +65,7 @@ export function buildApp({ logger, ...deps }: AppDeps): FastifyInstance {
       drain.leave();
       connections.end(request, socket);
     });
+    request.record.budget = budget;
     return connections.begin(request, reply, drain.enter() ?? refuseHead(request.raw));
   };
   // Hooks call `done`: a promise for each would cost every request a turn of the microtask queue.
