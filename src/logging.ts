@@ -1,5 +1,5 @@
 import { writeSync } from 'node:fs';
-import { type Logger, pino } from 'pino';
+import { type DestinationStream, type Logger, pino } from 'pino';
 import { build as prettyStream } from 'pino-pretty';
 
 /** Longest wait of a line until it is written. */

@@ -61,6 +61,7 @@ export function httpServer(limits: Limits, connections: Connections, metrics: Me
 
   function refuseTunnel(_request: IncomingMessage, socket: Socket): void {
     socket.on('error', () => socket.destroy()); // Node has taken its own listener away.
+    connections.endAfterThis(socket);
     if (connections.exchanges(socket).length > 0) socket.destroySoon();
     else
       writeProblem(socket, new ServiceError('method_not_allowed', 'This server is no proxy.'), { Allow: 'GET, POST' });
@@ -76,13 +77,16 @@ export function refuseHead(head: IncomingMessage): ServiceError | undefined {
   return fault && new ServiceError(...fault, { endsConnection: true });
 }
 
-function faultOfHead({ headers, httpVersion }: IncomingMessage): [ErrorCode, string] | undefined {
+function faultOfHead({ headers, rawHeaders, httpVersion }: IncomingMessage): [ErrorCode, string] | undefined {
   if (httpVersion !== '1.1') {
     if (httpVersion !== '1.0') return ['bad_request', `HTTP/${httpVersion} is not spoken here; HTTP/1.1 is.`];
     // RFC 9112, section 6.1: such framing is faulty, and a proxy of HTTP/1.0 before us has not understood it.
     if (headers['transfer-encoding'] === undefined) return undefined;
     return ['bad_request', 'Transfer-Encoding is not of HTTP/1.0. Send Content-Length.'];
   }
+  // Of several, Node shows the first.
+  const hosts = rawHeaders.filter((name, at) => at % 2 === 0 && name.length === 4 && name.toLowerCase() === 'host');
+  if (hosts.length > 1) return ['bad_request', `The request has ${hosts.length} Host headers; allowed is one.`];
   if (headers.host === undefined) return ['bad_request', 'A request of HTTP/1.1 needs a Host header.'];
   if (headers.expect === undefined || /^100-continue$/i.test(headers.expect)) return undefined;
   const detail = `Expect is ${JSON.stringify(headers.expect.slice(0, 100))}; all that can be met is 100-continue.`;

@@ -39,6 +39,7 @@ const ambiguous: Readonly<Record<string, string>> = {
   'a space in the name of a header': `${post('X Y: a', 'Content-Length: 0')}${smuggled}`,
   'a line without a colon': `${post('Content-Length 0')}${smuggled}`,
   'a space before the first header': `POST /classify HTTP/1.1\r\n Host: a\r\nContent-Length: 0\r\n\r\n${smuggled}`,
+  'two Hosts': `${post('Host: b', 'Content-Length: 0')}${smuggled}`,
   'HTTP/1.0 with Transfer-Encoding': `POST /classify HTTP/1.0\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n${smuggled}`,
   'HTTP/1.2': `POST /classify HTTP/1.2\r\nHost: a\r\nContent-Length: 0\r\n\r\n${smuggled}`,
   'a space in the target': `POST /classify x HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n${smuggled}`,
