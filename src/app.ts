@@ -12,7 +12,6 @@ import Fastify, {
 import { corsOf } from './access/cors.js';
 import type { ServiceError } from './errors.js';
 import { adminRoutes } from './routes/admin.js';
-import { BodyBudget } from './routes/body-budget.js';
 import { classifyRoutes } from './routes/classify.js';
 import { clientErrors } from './routes/client-error.js';
 import { Connections } from './routes/connections.js';
@@ -41,7 +40,6 @@ export function buildApp({ logger, drain = new Drain(), ...given }: AppDeps): Fa
   const { config, metrics, access } = deps;
   const cors = corsOf(config.corsOrigin);
   const connections = new Connections();
-  const budget = new BodyBudget(config.maxHeldBytes, metrics);
   const app: FastifyInstance = Fastify({
     serverFactory: httpServer(config, connections, metrics, access.tls),
     clientErrorHandler: (error, socket) => answerClientError(error, socket as Socket),
@@ -73,7 +71,6 @@ export function buildApp({ logger, drain = new Drain(), ...given }: AppDeps): Fa
       drain.exit(request);
       connections.end(request, socket);
     });
-    request.record.budget = budget;
     reply.header('x-content-type-options', 'nosniff');
     cors?.addHeaders(request, reply);
     return connections.begin(request, reply, drain.enter(request) ?? refuseHead(request.raw));

@@ -93,12 +93,6 @@ const table = {
     help: 'Connections that were closed as soon as they came, because --max-connections were open.',
     labels: [],
   },
-  bodyBytes: {
-    kind: 'gauge',
-    name: 'vgg_serve_body_bytes',
-    help: 'Bytes of bodies that requests hold.',
-    labels: [],
-  },
   queueDepth: {
     kind: 'gauge',
     name: 'vgg_serve_queue_depth',

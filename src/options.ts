@@ -181,12 +181,6 @@ export const options = {
     verbs: ['serve'],
     help: 'The largest body of a request.',
   },
-  maxHeldBytes: {
-    kind: byteSize('SIZE'),
-    default: 512e6,
-    verbs: ['serve'],
-    help: 'How much of the bodies of all requests may be held at a time; further ones are answered with 503.',
-  },
   maxPictureBytes: {
     kind: byteSize('SIZE'),
     default: 20e6,
@@ -550,12 +544,6 @@ export const orderedPairs = [
     smaller: 'headersTimeoutMs',
     larger: 'bodyTimeoutMs',
     because: 'the time of the whole request has that of its head in it',
-  },
-  {
-    verb: 'serve',
-    smaller: 'maxRequestBytes',
-    larger: 'maxHeldBytes',
-    because: 'such a request could never be held',
   },
 ] as const satisfies readonly { verb: Verb; smaller: string; larger: string; because: string }[];
 

@@ -44,7 +44,6 @@ test('parseConfig without arguments or variables: the defaults', () => {
     maxQueue: 256,
     maxPictures: 16,
     maxRequestBytes: 64_000_000,
-    maxHeldBytes: 512_000_000,
     maxPictureBytes: 20_000_000,
     maxPixels: 50_000_000,
     maxAspect: 1000,
@@ -234,10 +233,6 @@ test('parseConfig: two options that do not go together', () => {
     '--headers-timeout-ms is 10000, more than --body-timeout-ms, which is 9999: the time of the whole request has that of its head in it',
     'serve',
     { VGG_SERVE_BODY_TIMEOUT_MS: '9999' },
-  );
-  usageError(
-    ['--max-request-bytes', '1GB'],
-    '--max-request-bytes is 1000000000, more than --max-held-bytes, which is 512000000: such a request could never be held',
   );
   assert.equal(parseConfig(['--body-timeout-ms', '10000'], {}, 'serve').bodyTimeoutMs, 10_000);
 });

@@ -1,3 +1,4 @@
+import type { IncomingMessage } from 'node:http';
 import type { FastifyRequest } from 'fastify';
 import { ServiceError } from '../errors.js';
 import { emptyBody, readBody, requestTooLarge, tooManyBytes, type Upload, type UploadLimits } from './upload.js';
@@ -33,7 +34,7 @@ export async function readUploads(request: FastifyRequest, limits: UploadLimits)
   return await new Promise<Upload[]>((resolve, reject) => {
     record.onBodyFault = reject;
     kind.read(request, limits).then(resolve, reject);
-    watchBody(request, reject);
+    if (length === undefined) refuseTinyChunks(request.raw, reject);
   }).finally(() => {
     record.onBodyFault = undefined;
   });
@@ -43,33 +44,18 @@ export async function readUploads(request: FastifyRequest, limits: UploadLimits)
 const chunksOfAnySize = 10_000;
 const leastMeanChunkBytes = 16;
 
-/**
- * Counts a body while it comes in.
- * @param refuse called with what is wrong: no room for it, or more chunks than its bytes are worth
- */
-function watchBody({ raw, record }: FastifyRequest, refuse: (error: ServiceError) => void): void {
-  const { budget } = record;
+/** @param refuse called with what is wrong, if the chunks of a body are too many for what they hold */
+function refuseTinyChunks(raw: IncomingMessage, refuse: (error: ServiceError) => void): void {
   let chunks = 0;
   let bytes = 0;
   // A second listener: the reader of the body has begun.
   raw.on('data', (chunk: Buffer) => {
     chunks++;
     bytes += chunk.length;
-    if (record.onBodyFault === undefined) return; // What is left of it is dropped.
-    if (budget?.take(chunk.length) === false) refuse(noRoom(budget.maxBytes));
-    else record.heldBytes = (record.heldBytes ?? 0) + chunk.length;
-    if (chunks > chunksOfAnySize && bytes < chunks * leastMeanChunkBytes) refuse(tinyChunks(chunks, bytes));
+    if (chunks <= chunksOfAnySize || bytes >= chunks * leastMeanChunkBytes) return;
+    const detail = `${chunks} chunks of the body hold ${bytes} bytes. Send larger chunks, or Content-Length.`;
+    refuse(new ServiceError('bad_request', detail, { endsConnection: true }));
   });
-}
-
-function noRoom(maxBytes: number): ServiceError {
-  const detail = `The bodies of all requests together are at the ${maxBytes} bytes that may be held. Try again soon.`;
-  return new ServiceError('queue_full', detail);
-}
-
-function tinyChunks(chunks: number, bytes: number): ServiceError {
-  const detail = `${chunks} chunks of the body hold ${bytes} bytes. Send larger chunks, or Content-Length.`;
-  return new ServiceError('bad_request', detail, { endsConnection: true });
 }
 
 /** The body as it is: one picture, whose name is not known. */

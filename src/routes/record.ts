@@ -2,7 +2,6 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Credential } from '../access/key-file.js';
 import { errorTable, type ServiceError } from '../errors.js';
 import type { Metrics } from '../metrics.js';
-import type { BodyBudget } from './body-budget.js';
 
 /** What the log line and the metrics of a request tell. Routes fill it in as they come to know it. */
 export interface RequestRecord {
@@ -17,9 +16,6 @@ export interface RequestRecord {
   error?: ServiceError;
   /** Of single pictures among several: those that are this program's fault. */
   pictureFaults?: ServiceError[];
-  /** What the body is held within, and how many of its bytes are. */
-  budget?: BodyBudget;
-  heldBytes?: number;
   /** Asks for the body of a client that waits for that (Expect: 100-continue). */
   readonly askForBody?: () => void;
   /** Set while the body is read. Called when what comes of it can be read no further, or does not come in time. */
@@ -67,8 +63,6 @@ export function openRecord(
   reply.raw.on('close', () => {
     metrics.inFlight.dec();
     request.record.onClose?.(reply.raw.writableFinished);
-    const { budget, heldBytes } = request.record;
-    if (heldBytes !== undefined) budget?.giveBack(heldBytes);
     closeRecord(request, reply, metrics);
     onClosed?.();
   });
