@@ -16,8 +16,7 @@ export function healthRoutes({ registry, drain }: RouteDeps): Route[] {
     {
       method: 'GET',
       url: '/health/ready',
-      summary:
-        'Whether every model is loaded and warm; 503 says which is not, and why, or that the server is shutting down. Those unloaded on request do not count.',
+      summary: 'Whether every model is loaded and warm, but for those unloaded on request; 503 says why not.',
       handler: ready,
     },
   ];
