@@ -18,8 +18,7 @@ export function healthRoutes({ registry, drain }: RouteDeps): Route[] {
       method: 'GET',
       url: '/health/ready',
       access: 'free',
-      summary:
-        'Whether every model not unloaded on request is warm; 503 says which is not, or that the server shuts down.',
+      summary: 'Whether every model is loaded and warm, but for those unloaded on request; 503 says why not.',
       handler: ready,
     },
   ];
