@@ -34,6 +34,7 @@ export const errorTable = {
   model_not_ready: { status: 503, title: 'Model not ready' },
   // The server.
   queue_full: { status: 503, title: 'Queue full' },
+  overloaded: { status: 503, title: 'Overloaded' },
   shutting_down: { status: 503, title: 'Shutting down' },
   deadline_exceeded: { status: 504, title: 'Deadline exceeded' },
   engine_failed: { status: 500, title: 'Engine failed' },
@@ -42,17 +43,25 @@ export const errorTable = {
 
 export type ErrorCode = keyof typeof errorTable;
 
+export interface ServiceErrorOptions extends ErrorOptions {
+  readonly retryAfterSeconds?: number;
+  readonly members?: Readonly<Record<string, unknown>>;
+}
+
 /** `detail` says what was seen, what is allowed and what to do next; it is shown to the client. */
 export class ServiceError extends Error {
   override readonly name = 'ServiceError';
   readonly code: ErrorCode;
   /** Sent as the header Retry-After. */
   readonly retryAfterSeconds: number | undefined;
+  /** Members of the problem body beside the usual ones (RFC 9457, section 3.2), by the names that clients see. */
+  readonly members: Readonly<Record<string, unknown>> | undefined;
 
-  constructor(code: ErrorCode, detail: string, options: ErrorOptions & { retryAfterSeconds?: number } = {}) {
+  constructor(code: ErrorCode, detail: string, options: ServiceErrorOptions = {}) {
     super(detail, options);
     this.code = code;
     this.retryAfterSeconds = options.retryAfterSeconds;
+    this.members = options.members;
   }
 
   get status(): number {
