@@ -1,6 +1,9 @@
+import type { IncomingMessage } from 'node:http';
 import type { FastifyRequest } from 'fastify';
 import { ServiceError } from '../errors.js';
+import type { RequestSignal } from './abort.js';
 import { emptyBody, readBody, requestTooLarge, tooManyBytes, type Upload, type UploadLimits } from './upload.js';
+import type { Hold } from './upload-bytes.js';
 import { readJson } from './upload-json.js';
 import { readMultipart } from './upload-multipart.js';
 
@@ -13,10 +16,16 @@ const bodyKinds = [
 
 /**
  * The pictures of a request, whatever the kind of its body: at least 1 and at most `maxPictures`.
- * @throws ServiceError `empty_body`, `unsupported_media_type`, `request_too_large`, `no_image`, `too_many_images`,
+ * @param signal once it is aborted, nothing of the body is kept; it is aborted when the body grows beyond what `hold` allows
+ * @throws ServiceError `overloaded`, `empty_body`, `unsupported_media_type`, `request_too_large`, `no_image`, `too_many_images`,
  *   `image_too_many_bytes`, `bad_json` or `bad_multipart`
  */
-export async function readUploads(request: FastifyRequest, limits: UploadLimits): Promise<Upload[]> {
+export async function readUploads(
+  request: FastifyRequest,
+  limits: UploadLimits,
+  hold: Hold,
+  signal: RequestSignal,
+): Promise<Upload[]> {
   const length = request.headers['content-length'];
   if (length === '0' || (length === undefined && request.headers['transfer-encoding'] === undefined)) throw emptyBody();
   if (Number(length) > limits.maxRequestBytes) throw requestTooLarge(limits);
@@ -29,14 +38,29 @@ export async function readUploads(request: FastifyRequest, limits: UploadLimits)
   const mediaType = (contentType.split(';')[0] as string).trim().toLowerCase();
   const kind = bodyKinds.find(({ type }) => type.test(mediaType));
   if (kind === undefined) throw unsupportedMediaType(mediaType);
-  return await kind.read(request, limits);
+  if (length !== undefined) hold.grow(Number(length));
+  else holdWhatComes(request.raw, hold, signal);
+  return await kind.read(request, limits, signal);
+}
+
+/** Of a body whose length is not known beforehand. */
+function holdWhatComes(raw: IncomingMessage, hold: Hold, signal: RequestSignal): void {
+  const onData = (chunk: Buffer) => {
+    try {
+      hold.grow(chunk.length);
+    } catch (error) {
+      signal.abort(error as ServiceError);
+    }
+  };
+  raw.on('data', onData);
+  signal.addEventListener('abort', () => raw.off('data', onData));
 }
 
 /** The body as it is: one picture, whose name is not known. */
-async function readRaw({ raw }: FastifyRequest, limits: UploadLimits): Promise<Upload[]> {
+async function readRaw({ raw }: FastifyRequest, limits: UploadLimits, signal: AbortSignal): Promise<Upload[]> {
   const tooLarge = () =>
     limits.maxPictureBytes < limits.maxRequestBytes ? tooManyBytes(limits.maxPictureBytes) : requestTooLarge(limits);
-  const bytes = await readBody(raw, Math.min(limits.maxPictureBytes, limits.maxRequestBytes), tooLarge);
+  const bytes = await readBody(raw, Math.min(limits.maxPictureBytes, limits.maxRequestBytes), tooLarge, signal);
   return [{ file: null, bytes }];
 }
 

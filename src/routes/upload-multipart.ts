@@ -1,4 +1,4 @@
-import type { FastifyMultipartBaseOptions } from '@fastify/multipart';
+import type { FastifyMultipartBaseOptions, MultipartFile } from '@fastify/multipart';
 import type { FastifyRequest } from 'fastify';
 import { ServiceError } from '../errors.js';
 import { asServiceError, frameworkErrors } from './problem.js';
@@ -24,14 +24,23 @@ export function multipartOptions({ maxPictures, maxPictureBytes }: UploadLimits)
 }
 
 /** Every file part, whatever the name of its field. */
-export async function readMultipart(request: FastifyRequest, limits: UploadLimits): Promise<Upload[]> {
+export async function readMultipart(
+  request: FastifyRequest,
+  limits: UploadLimits,
+  signal: AbortSignal,
+): Promise<Upload[]> {
   const uploads: Upload[] = [];
   let byteLength = 0;
+  let current: MultipartFile['file'] | undefined;
+  // What has come of the part is dropped then.
+  signal.addEventListener('abort', () => current?.destroy(signal.reason));
   try {
     for await (const part of request.parts()) {
       if (part.type === 'field') throw plainField(part.fieldname);
       if (uploads.length === limits.maxPictures) throw tooManyImages(limits);
       const file = part.filename ?? null;
+      signal.throwIfAborted();
+      current = part.file;
       const bytes = await part.toBuffer();
       byteLength += bytes.length;
       if (byteLength > limits.maxRequestBytes) throw requestTooLarge(limits);

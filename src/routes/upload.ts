@@ -10,24 +10,31 @@ export type Upload =
 export type UploadLimits = Pick<Config, 'maxPictures' | 'maxPictureBytes' | 'maxRequestBytes'>;
 
 /**
- * The whole body. After an error what is left of it still comes in, and is dropped: a client that looks for an answer only
+ * The whole body. After an error, and once `signal` is aborted, what is left of it still comes in, and is dropped: a client that looks for an answer only
  * when it has sent everything gets one.
  * @throws ServiceError `empty_body`, or that of `tooLarge` as soon as there are more than `maxBytes`
  */
-export async function readBody(raw: IncomingMessage, maxBytes: number, tooLarge: () => ServiceError): Promise<Buffer> {
+export async function readBody(
+  raw: IncomingMessage,
+  maxBytes: number,
+  tooLarge: () => ServiceError,
+  signal: AbortSignal,
+): Promise<Buffer> {
   if (Number(raw.headers['content-length']) > maxBytes) throw tooLarge();
   const body = await new Promise<Buffer>((resolve, reject) => {
     let chunks: Buffer[] = [];
     let length = 0;
+    const drop = (error: unknown) => {
+      length = Number.POSITIVE_INFINITY;
+      chunks = [];
+      reject(error);
+    };
     raw.on('data', (chunk: Buffer) => {
       length += chunk.length;
-      if (length <= maxBytes) {
-        chunks.push(chunk);
-      } else {
-        chunks = [];
-        reject(tooLarge());
-      }
+      if (length <= maxBytes) chunks.push(chunk);
+      else drop(tooLarge());
     });
+    signal.addEventListener('abort', () => drop(signal.reason));
     raw.on('end', () => resolve(chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks)));
     raw.on('error', reject);
   });

@@ -33,7 +33,6 @@ function tinyModel(limits: Partial<BatchLimits> = {}) {
       queueDepth: (name, pictures) => events.push(`${name} depth ${pictures}`),
       queueWait: (name, waitMs) => events.push(`${name} waited ${typeof waitMs}`),
       batch: (name, { size, computeMs }) => events.push(`${name} batch ${size} ${computeMs} ms`),
-      left: (name, reason) => events.push(`${name} left ${reason}`),
     },
   );
   return { model, engine, events };
@@ -83,7 +82,7 @@ test('classify passes the signal and the deadline on', async () => {
   await assert.rejects(model.classify(picture(1), { deadlineAt: performance.now() }), { code: 'deadline_exceeded' });
 });
 
-test('the observer of a model sees queue, batches and who left, under its name', async () => {
+test('the observer of a model sees queue and batches, under its name', async () => {
   const { model, events } = tinyModel();
   await Promise.all([model.classify(picture(1)), model.classify(picture(2))]);
   await assert.rejects(model.classify(picture(3), { signal: AbortSignal.abort() }));
@@ -94,7 +93,6 @@ test('the observer of a model sees queue, batches and who left, under its name',
     'tiny waited number',
     'tiny depth 0',
     'tiny batch 2 2.5 ms',
-    'tiny left aborted',
   ]);
 });
 
