@@ -13,6 +13,7 @@ import { metricsRoutes } from './routes/metrics.js';
 import { modelRoutes } from './routes/models.js';
 import { asServiceError, sendProblem } from './routes/problem.js';
 import { openRecord, pathOf } from './routes/record.js';
+import { RefusalLog } from './routes/refusal-log.js';
 import { withRootRoute } from './routes/root.js';
 import { addRoutes } from './routes/route.js';
 import { multipartOptions } from './routes/upload-multipart.js';
@@ -35,16 +36,18 @@ export function buildApp({ logger, ...deps }: AppDeps): FastifyInstance {
     clientErrorHandler: answerClientError,
     // For what fails before a route is found, and so before the hooks.
     frameworkErrors(error, request, reply) {
-      openRecord(request, reply, metrics);
+      openRecord(request, reply, metrics, refusals);
       sendProblem(reply, asServiceError(error));
     },
   });
 
   app.decorateRequest('record');
+  const refusals = new RefusalLog(app.log);
+  app.addHook('onClose', async () => refusals.flush());
   const drain = drainOnClose(app);
   // Hooks call `done`: a promise for each would cost every request a turn of the microtask queue.
   app.addHook('onRequest', (request, reply, done) => {
-    openRecord(request, reply, metrics, drain.leave);
+    openRecord(request, reply, metrics, refusals, drain.leave);
     done(drain.enter());
   });
 

@@ -1,5 +1,5 @@
 import { setMaxListeners } from 'node:events';
-import { ServiceError } from '../errors.js';
+import { refusal, ServiceError } from '../errors.js';
 import { type Linked, LinkedQueue } from './linked-queue.js';
 import { type BatchPolicy, type LeaveReason, nextBatch, reasonToLeave, type Waiting } from './policy.js';
 import { predictMs, restMs, Speed } from './speed.js';
@@ -188,7 +188,7 @@ export class Batcher<In, Out> {
     const retryAfterSeconds = wholeSeconds(this.predictMs(1, onTheWay));
     const waiting = this.depth + onTheWay.entries;
     const detail = `${waiting} entries wait in the queue, and no more are allowed. Try again in ${retryAfterSeconds} s.`;
-    return new ServiceError('queue_full', detail, { retryAfterSeconds });
+    return refusal('queue_full', detail, { retryAfterSeconds });
   }
 
   /** How long a batch that is not full still waits for others. */
@@ -304,7 +304,7 @@ export class Batcher<In, Out> {
 function overloaded(etaMs: number, leftMs: number): ServiceError {
   const retryAfterSeconds = wholeSeconds(etaMs);
   const eta_ms = Math.ceil(etaMs);
-  return new ServiceError(
+  return refusal(
     'overloaded',
     `An answer would be there in about ${eta_ms} ms, and ${Math.max(0, Math.floor(leftMs))} ms are left of the time allowed. ` +
       `Try again in ${retryAfterSeconds} s, or allow more time.`,

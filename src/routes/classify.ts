@@ -9,6 +9,8 @@ import { Journey, type Stage } from './journey.js';
 import { asServiceError, problemOf } from './problem.js';
 import { readUploads } from './read-uploads.js';
 import { type RequestRecord, type Timings, toMicroseconds } from './record.js';
+import { refusalCodes } from './refusal-log.js';
+import { RefusalPace } from './refusal-pace.js';
 import { requestTimeoutMs } from './request-timeout.js';
 import type { Route } from './route.js';
 import type { Upload } from './upload.js';
@@ -43,6 +45,7 @@ interface Way {
 
 export function classifyRoutes({ config, registry, preprocessor, metrics }: RouteDeps): Route[] {
   const uploadBytes = new UploadBytes(config.maxUploadBytes, (bytes) => metrics.uploadBytes.set(bytes));
+  const pace = new RefusalPace();
   return [
     {
       method: 'POST',
@@ -61,10 +64,10 @@ export function classifyRoutes({ config, registry, preprocessor, metrics }: Rout
 
     const timeoutMs = requestTimeoutMs(request.headers, config.timeoutMs);
     const deadlineAt = record.startedAt + timeoutMs;
-    const arrival = model.admit(deadlineAt); // Before its body is read: a refusal costs next to nothing.
-    const outcomes = await answerPictures(request, model, arrival, deadlineAt, timeoutMs);
-    const failure = failureOfAll(outcomes);
-    if (failure !== undefined) throw failure;
+    const outcomes = await outcomesOf(request, model, deadlineAt, timeoutMs).catch(async (error: unknown) => {
+      if (error instanceof ServiceError && refusalCodes.has(error.code)) await pace.turn(record, deadlineAt);
+      throw error;
+    });
     recordPictureErrors(outcomes, record);
 
     const timings = timingsOf(outcomes, record.startedAt);
@@ -82,6 +85,20 @@ export function classifyRoutes({ config, registry, preprocessor, metrics }: Rout
       timings_ms: timings,
       batch_size: record.batchSize,
     };
+  }
+
+  /** @throws ServiceError that the whole request is answered with */
+  async function outcomesOf(
+    request: FastifyRequest,
+    model: Model,
+    deadlineAt: number,
+    timeoutMs: number,
+  ): Promise<Outcome[]> {
+    const arrival = model.admit(deadlineAt); // Before the body is read: a refusal costs little.
+    const outcomes = await answerPictures(request, model, arrival, deadlineAt, timeoutMs);
+    const failure = failureOfAll(outcomes);
+    if (failure !== undefined) throw failure;
+    return outcomes;
   }
 
   async function answerPictures(

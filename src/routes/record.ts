@@ -1,6 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { errorTable, type ServiceError } from '../errors.js';
 import type { Metrics } from '../metrics.js';
+import { type RefusalLog, refusalCodes } from './refusal-log.js';
 
 /** What the log line and the metrics of a request tell. Routes fill it in as they come to know it. */
 export interface RequestRecord {
@@ -35,12 +36,14 @@ declare module 'fastify' {
 
 /**
  * Begins the record of a request, and logs and counts it when its answer is sent or its client has left.
+ * @param refusals takes the place of the log for those
  * @param onClosed called after that
  */
 export function openRecord(
   request: FastifyRequest,
   reply: FastifyReply,
   metrics: Metrics,
+  refusals: RefusalLog,
   onClosed?: () => void,
 ): void {
   request.record = { startedAt: performance.now() };
@@ -50,12 +53,12 @@ export function openRecord(
   reply.raw.on('close', () => {
     metrics.inFlight.dec();
     request.record.onClose?.(reply.raw.writableFinished);
-    closeRecord(request, reply, metrics);
+    closeRecord(request, reply, metrics, refusals);
     onClosed?.();
   });
 }
 
-function closeRecord(request: FastifyRequest, reply: FastifyReply, metrics: Metrics): void {
+function closeRecord(request: FastifyRequest, reply: FastifyReply, metrics: Metrics, refusals: RefusalLog): void {
   const { startedAt, model = '', pictures, timings, batchSize, error, pictureFaults = [] } = request.record;
   const wasSent = reply.raw.writableFinished;
   const status = wasSent ? reply.statusCode : errorTable.client_closed_request.status;
@@ -67,6 +70,10 @@ function closeRecord(request: FastifyRequest, reply: FastifyReply, metrics: Metr
   metrics.requestDuration.observe({ route, model }, durationMs / 1000);
   if (code !== undefined) metrics.errors.inc({ model, code });
 
+  if (code !== undefined && refusalCodes.has(code)) {
+    refusals.add(model, code);
+    return;
+  }
   const faults = error?.status === 500 ? [error, ...pictureFaults] : pictureFaults;
   const level = faults.length > 0 ? 'error' : status >= 500 ? 'warn' : 'info';
   request.log[level](

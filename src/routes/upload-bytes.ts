@@ -1,4 +1,4 @@
-import { ServiceError } from '../errors.js';
+import { refusal, type ServiceError } from '../errors.js';
 
 /** What one request holds of the memory for bodies. */
 export interface Hold {
@@ -45,5 +45,5 @@ export class UploadBytes {
 
 function tooMuch(held: number, most: number): ServiceError {
   const detail = `The bodies of other requests take ${held} of the ${most} bytes that all together may. Try again in 1 s.`;
-  return new ServiceError('overloaded', detail, { retryAfterSeconds: 1 });
+  return refusal('overloaded', detail, { retryAfterSeconds: 1 });
 }
