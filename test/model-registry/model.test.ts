@@ -96,6 +96,38 @@ test('the observer of a model sees queue and batches, under its name', async () 
   ]);
 });
 
+test('admit: pictures on their way count as waiting, and the number of pictures is judged when it is known', async (t) => {
+  let now = 1000;
+  t.mock.method(performance, 'now', () => now);
+  const { model, engine } = tinyModel({ maxBatchSize: 1, maxQueue: 4 });
+  const { run } = engine;
+  engine.run = (...batch) => {
+    now += 100;
+    return run.apply(engine, batch);
+  };
+  model.admit(now + 1).end(); // Nothing is known yet.
+  await model.classify(picture(1));
+  assert.equal(model.predictMs(), 100);
+
+  const first = model.admit(now + 250);
+  assert.equal(model.predictMs(), 200, 'its body is still to come');
+  assert.throws(() => model.admit(now + 199), { code: 'overloaded', members: { eta_ms: 200 } });
+  const second = model.admit(now + 250);
+  assert.throws(() => first.expect(3), { code: 'overloaded', members: { eta_ms: 300 } });
+  first.end();
+  second.expect(2);
+  assert.equal(model.predictMs(), 300);
+  second.arrived();
+  assert.equal(model.predictMs(), 200, 'one has come to the queue, or never will');
+  second.end();
+  assert.equal(model.predictMs(), 100);
+
+  const many = Array.from({ length: 5 }, () => model.admit(now + 10_000)); // one for the engine, four to wait
+  assert.throws(() => model.admit(now + 10_000), { code: 'queue_full', retryAfterSeconds: 1 });
+  for (const arrival of many) arrival.end();
+  model.admit(now + 10_000).end();
+});
+
 test('close answers what waits before the engine ends, and refuses new pictures', async () => {
   const { model, engine } = tinyModel({ maxBatchSize: 1 });
   const answers = [model.classify(picture(1)), model.classify(picture(2))];

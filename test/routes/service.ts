@@ -12,7 +12,7 @@ import { createMetrics, type Metrics } from '../../src/metrics.js';
 import type { FetchWeights } from '../../src/model-registry/locate.js';
 import { readManifest } from '../../src/model-registry/manifest.js';
 import { ModelRegistry } from '../../src/model-registry/registry.js';
-import { createPreprocessor } from '../../src/preprocessing/preprocessor.js';
+import { createPreprocessor, type Preprocessor } from '../../src/preprocessing/preprocessor.js';
 import { registryMetrics } from '../../src/registry-metrics.js';
 import { catalogue } from '../../src/weights/catalogue.js';
 import { ColourEngine, writeColourModel } from './colour-model.js';
@@ -33,13 +33,15 @@ interface Options {
   readonly load?: boolean;
   /** With it, the models' weights are to be fetched. */
   readonly fetchWeights?: FetchWeights;
+  /** Stands in for the real one. */
+  readonly preprocess?: Preprocessor['preprocess'];
 }
 
 /** The real app on a free port, with everything real but the engine. It ends with the test. */
 export async function startService(
   t: TestContext,
   overrides: Partial<Config> = {},
-  { models = ['colours'], load = true, fetchWeights }: Options = {},
+  { models = ['colours'], load = true, fetchWeights, preprocess }: Options = {},
 ): Promise<Service> {
   const config = { ...parseConfig([], {}, 'serve'), preprocessThreads: 1, ...overrides };
   const dir = await mkdtemp(join(tmpdir(), 'vgg-serve-'));
@@ -66,7 +68,10 @@ export async function startService(
   });
   const log: Record<string, unknown>[] = [];
   const logger = pino({ base: null }, { write: (line) => log.push(JSON.parse(line)) });
-  const app = buildApp({ config, registry, preprocessor, metrics, logger });
+  const app = buildApp({
+    ...{ config, registry, metrics, logger },
+    preprocessor: { ...preprocessor, ...(preprocess && { preprocess }) },
+  });
   await app.listen({ host: '127.0.0.1', port: 0 });
   log.length = 0; // Fastify says where it listens.
   t.after(async () => {
