@@ -32,8 +32,12 @@ export async function readMultipart(
   const uploads: Upload[] = [];
   let byteLength = 0;
   let current: MultipartFile['file'] | undefined;
-  // What has come of the part is dropped then.
-  signal.addEventListener('abort', () => current?.destroy(signal.reason));
+  signal.addEventListener('abort', () => {
+    current?.destroy(signal.reason); // with what has come of it
+    // The parser would wait for a reader of that part. What still comes goes nowhere.
+    request.raw.unpipe();
+    request.raw.resume();
+  });
   try {
     for await (const part of request.parts()) {
       if (part.type === 'field') throw plainField(part.fieldname);
@@ -41,7 +45,7 @@ export async function readMultipart(
       const file = part.filename ?? null;
       signal.throwIfAborted();
       current = part.file;
-      const bytes = await part.toBuffer();
+      const bytes = Buffer.concat(await part.file.toArray()); // Its own toBuffer() keeps the bytes until the answer is sent.
       byteLength += bytes.length;
       if (byteLength > limits.maxRequestBytes) throw requestTooLarge(limits);
       uploads.push(part.file.truncated ? { file, error: tooManyBytes(limits.maxPictureBytes) } : { file, bytes });

@@ -22,21 +22,30 @@ export async function readBody(
 ): Promise<Buffer> {
   if (Number(raw.headers['content-length']) > maxBytes) throw tooLarge();
   const body = await new Promise<Buffer>((resolve, reject) => {
-    let chunks: Buffer[] = [];
+    const chunks: Buffer[] = [];
     let length = 0;
-    const drop = (error: unknown) => {
-      length = Number.POSITIVE_INFINITY;
-      chunks = [];
-      reject(error);
-    };
-    raw.on('data', (chunk: Buffer) => {
+    const onData = (chunk: Buffer) => {
       length += chunk.length;
       if (length <= maxBytes) chunks.push(chunk);
-      else drop(tooLarge());
-    });
-    signal.addEventListener('abort', () => drop(signal.reason));
-    raw.on('end', () => resolve(chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks)));
-    raw.on('error', reject);
+      else fail(tooLarge());
+    };
+    const onEnd = () => {
+      stopListening();
+      resolve(chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks));
+    };
+    const fail = (error: unknown) => {
+      stopListening();
+      raw.resume();
+      reject(error);
+    };
+    const onAbort = () => fail(signal.reason);
+    // Request and signal live until the answer is sent. Through these listeners they would keep the bytes as long.
+    const stopListening = () => {
+      raw.off('data', onData).off('end', onEnd).off('error', fail);
+      signal.removeEventListener('abort', onAbort);
+    };
+    raw.on('data', onData).on('end', onEnd).on('error', fail);
+    signal.addEventListener('abort', onAbort);
   });
   if (body.length === 0) throw emptyBody();
   return body;

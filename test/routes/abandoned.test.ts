@@ -2,11 +2,14 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import test, { type TestContext } from 'node:test';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { type Stage, stages } from '../../src/routes/journey.js';
 import { png, queueDepth, type Service, startService } from './service.js';
 
 const red = await png('#e00000');
 const timeoutMs = 30_000;
+const filePart = '--b\r\ncontent-disposition: form-data; name="a"; filename="f"\r\n\r\n';
 
 /** Where each picture went in the decoder, until its request was given up. */
 interface HeldDecoder {
@@ -77,6 +80,55 @@ async function assertNothingLeft(service: Service, decoder: HeldDecoder, stage: 
   assert.equal(service.engine.batches.length, stage === 'decode' ? 0 : runs + 1);
 }
 
+for (const type of ['image/png', 'application/json', 'multipart/form-data; boundary=b']) {
+  test(`after a deadline in the middle of a body of ${type} the rest is dropped, and the connection stays usable`, async (t) => {
+    t.mock.timers.enable({ apis: ['setTimeout'] });
+    const service = await startService(t, { timeoutMs });
+    const body = Buffer.concat([Buffer.from(filePart), Buffer.alloc(10_000_000, 'x'), Buffer.from('\r\n--b--\r\n')]);
+    const socket = send(service, body.subarray(0, 50_000), { type, length: body.length });
+    t.after(() => socket.destroy());
+    await eventually(async () => (await heldBytes(service)) === body.length);
+    const late = once(socket, 'data');
+    t.mock.timers.tick(timeoutMs);
+    assert.match(String(await late), /^HTTP\/1\.1 504 /);
+    assert.equal(await heldBytes(service), 0);
+    const next = once(socket, 'data');
+    socket.write(body.subarray(50_000));
+    socket.write('GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n');
+    assert.match(String(await next), /^HTTP\/1\.1 200 /);
+  });
+}
+
+for (const type of ['image/png', 'application/json', 'multipart/form-data; boundary=b']) {
+  test(`the bytes of a body of ${type} are free when its picture is decoded, while it waits for the engine`, async (t) => {
+    setFlagsFromString('--expose-gc');
+    const collectGarbage = runInNewContext('gc') as () => void;
+    let bytes: WeakRef<Uint8Array> | undefined;
+    const preprocess = async (given: Uint8Array) => {
+      bytes = new WeakRef(given);
+      return new Uint8Array(8 * 8 * 3);
+    };
+    const service = await startService(t, { maxBatchSize: 1 }, { preprocess });
+    service.engine.hold();
+    const bodies: Record<string, Buffer> = {
+      'image/png': red,
+      'application/json': Buffer.from(JSON.stringify({ image: red.toString('base64') })),
+    };
+    const body = bodies[type] ?? Buffer.concat([Buffer.from(filePart), red, Buffer.from('\r\n--b--\r\n')]);
+    for (const place of ['engine', 'queue']) {
+      const socket = send(service, body, { type });
+      t.after(() => socket.destroy());
+      const there = async () => (place === 'engine' ? service.engine.batches.length : await queueDepth(service));
+      await eventually(async () => (await there()) === 1);
+      assert.equal(await heldBytes(service), 0);
+      await eventually(() => {
+        collectGarbage();
+        return bytes?.deref() === undefined;
+      });
+    }
+  });
+}
+
 test('a request with several pictures counts once, where the slowest of them is', async (t) => {
   let decoded = 0;
   const preprocess = async () => {
@@ -103,11 +155,15 @@ test('a client that leaves after its answer is not counted', async (t) => {
 });
 
 /** Posts a picture, of which `sent` may be a part only. */
-function send({ url }: Service, sent: Buffer, { type = 'image/png' } = {}): Socket {
-  const length = type === 'image/png' ? red.length : sent.length;
+function send(
+  { url }: Service,
+  sent: Buffer,
+  { type = 'image/png', length }: { type?: string; length?: number } = {},
+): Socket {
+  const bytes = length ?? (type === 'image/png' ? red.length : sent.length);
   const socket = connect(Number(new URL(url).port), '127.0.0.1');
   socket.on('error', () => {});
-  socket.write(`POST /classify HTTP/1.1\r\nHost: a\r\nContent-Type: ${type}\r\nContent-Length: ${length}\r\n\r\n`);
+  socket.write(`POST /classify HTTP/1.1\r\nHost: a\r\nContent-Type: ${type}\r\nContent-Length: ${bytes}\r\n\r\n`);
   socket.write(sent);
   return socket;
 }
