@@ -25,9 +25,14 @@ export interface Summary {
 
 /** Nearest-rank percentiles of a list of at least one number. */
 export function summarise(values: readonly number[]): Summary {
+  const [min = Number.NaN, median = Number.NaN, p95 = Number.NaN] = percentiles(values, [0, 0.5, 0.95]);
+  return { n: values.length, min, median, p95 };
+}
+
+/** By nearest rank; NaN of an empty list. */
+export function percentiles(values: readonly number[], shares: readonly number[]): number[] {
   const sorted = [...values].sort((a, b) => a - b);
-  const rank = (share: number) => sorted[Math.max(Math.ceil(share * sorted.length) - 1, 0)] ?? Number.NaN;
-  return { n: sorted.length, min: rank(0), median: rank(0.5), p95: rank(0.95) };
+  return shares.map((share) => sorted[Math.max(Math.ceil(share * sorted.length) - 1, 0)] ?? Number.NaN);
 }
 
 function packageVersion(name: string): string {

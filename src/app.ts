@@ -24,6 +24,7 @@ import { metricsRoutes } from './routes/metrics.js';
 import { modelRoutes } from './routes/models.js';
 import { asServiceError, sendProblem } from './routes/problem.js';
 import { openRecord } from './routes/record.js';
+import { RefusalLog } from './routes/refusal-log.js';
 import { withRootRoute } from './routes/root.js';
 import { addRoutes, answerUnrouted } from './routes/route.js';
 import { multipartOptions } from './routes/upload-multipart.js';
@@ -63,11 +64,13 @@ export function buildApp({ logger, drain = new Drain(), ...given }: AppDeps): Fa
     if (!app.supportedMethods.includes(method) && method !== 'CONNECT') app.addHttpMethod(method);
 
   app.decorateRequest('record');
+  const refusals = new RefusalLog(app.log);
+  app.addHook('onClose', async () => refusals.flush());
   drain.attach(app);
   /** At the arrival of each request. @returns what it is to be answered with instead */
   const begin = (request: FastifyRequest, reply: FastifyReply): ServiceError | undefined => {
     const { socket } = request.raw;
-    openRecord(request, reply, metrics, () => {
+    openRecord(request, reply, metrics, refusals, () => {
       drain.exit(request);
       connections.end(request, socket);
     });

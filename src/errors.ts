@@ -37,6 +37,7 @@ export const errorTable = {
   model_not_ready: { status: 503, title: 'Model not ready' },
   // The server.
   queue_full: { status: 503, title: 'Queue full' },
+  overloaded: { status: 503, title: 'Overloaded' },
   shutting_down: { status: 503, title: 'Shutting down' },
   deadline_exceeded: { status: 504, title: 'Deadline exceeded' },
   engine_failed: { status: 500, title: 'Engine failed' },
@@ -44,6 +45,24 @@ export const errorTable = {
 } as const satisfies Record<string, { status: number; title: string }>;
 
 export type ErrorCode = keyof typeof errorTable;
+
+export interface ServiceErrorOptions extends ErrorOptions {
+  readonly retryAfterSeconds?: number;
+  readonly members?: Readonly<Record<string, unknown>>;
+  readonly endsConnection?: boolean;
+}
+
+/**
+ * An error without its stack, which takes longer than all else of it. For those that say no to a client, thousands of times a
+ * second when it must be; nobody looks where they come from.
+ */
+export function refusal(code: ErrorCode, detail: string, options: ServiceErrorOptions = {}): ServiceError {
+  const { stackTraceLimit } = Error;
+  Error.stackTraceLimit = 0;
+  const error = new ServiceError(code, detail, options);
+  Error.stackTraceLimit = stackTraceLimit;
+  return error;
+}
 
 /** `detail` says what was seen, what is allowed and what to do next; it is shown to the client. */
 export class ServiceError extends Error {
@@ -54,14 +73,14 @@ export class ServiceError extends Error {
   /** Whether its connection ends with the answer, because what comes after it cannot be trusted to be a request. */
   readonly endsConnection: boolean;
 
-  constructor(
-    code: ErrorCode,
-    detail: string,
-    options: ErrorOptions & { retryAfterSeconds?: number; endsConnection?: boolean } = {},
-  ) {
+  /** Members of the problem body beside the usual ones (RFC 9457, section 3.2), by the names that clients see. */
+  readonly members: Readonly<Record<string, unknown>> | undefined;
+
+  constructor(code: ErrorCode, detail: string, options: ServiceErrorOptions = {}) {
     super(detail, options);
     this.code = code;
     this.retryAfterSeconds = options.retryAfterSeconds;
+    this.members = options.members;
     this.endsConnection = options.endsConnection ?? false;
   }
 

@@ -63,11 +63,11 @@ const table = {
     help: 'Errors by code: those of whole requests, and those of single pictures among several.',
     labels: ['model', 'code'],
   },
-  picturesLeft: {
+  abandoned: {
     kind: 'counter',
-    name: 'vgg_serve_pictures_left_total',
-    help: 'Pictures that were given up in the queue or in the engine, because the client left or their deadline passed.',
-    labels: ['model', 'reason'],
+    name: 'vgg_serve_requests_abandoned_total',
+    help: 'Requests that were given up, by where their slowest picture was (upload, decode, queue, engine), because the client left or the deadline passed.',
+    labels: ['model', 'stage', 'reason'],
   },
   engineRestarts: {
     kind: 'counter',
@@ -98,6 +98,18 @@ const table = {
     name: 'vgg_serve_queue_depth',
     help: 'Pictures that wait for the engine.',
     labels: ['model'],
+  },
+  predictedWait: {
+    kind: 'gauge',
+    name: 'vgg_serve_predicted_wait_seconds',
+    help: 'When a picture that came at the moment of the scrape would be answered, from what was learnt of the speed; 0 before the first run.',
+    labels: ['model'],
+  },
+  uploadBytes: {
+    kind: 'gauge',
+    name: 'vgg_serve_upload_bytes',
+    help: 'Bytes of bodies in memory whose pictures are not decoded yet.',
+    labels: [],
   },
   modelState: {
     kind: 'gauge',

@@ -181,6 +181,12 @@ export const options = {
     verbs: ['serve'],
     help: 'The largest body of a request.',
   },
+  maxUploadBytes: {
+    kind: byteSize('SIZE'),
+    default: 512e6,
+    verbs: ['serve'],
+    help: 'The bodies of all requests together while they come in and are decoded; further ones are answered with 503.',
+  },
   maxPictureBytes: {
     kind: byteSize('SIZE'),
     default: 20e6,
@@ -203,7 +209,9 @@ export const options = {
     kind: integer('MS', 1, int32Max),
     default: 30_000,
     verbs: ['serve', 'classify'],
-    help: 'The longest that a request may take: one to the server, or one for the picture of a URL.',
+    help:
+      'The longest that a request may take: one to the server, or one for the picture of a URL. A request to the server ' +
+      'may ask for less with the header X-Request-Timeout-Ms.',
   },
   headersTimeoutMs: {
     kind: integer('MS', 1, int32Max),

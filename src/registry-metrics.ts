@@ -36,6 +36,5 @@ export function registryMetrics(metrics: Metrics): RegistryObserver {
       metrics.batchSize.observe({ model }, size);
       metrics.compute.observe({ model }, computeMs / 1000);
     },
-    left: (model, reason) => metrics.picturesLeft.inc({ model, reason }),
   };
 }

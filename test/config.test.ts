@@ -44,6 +44,7 @@ test('parseConfig without arguments or variables: the defaults', () => {
     maxQueue: 256,
     maxPictures: 16,
     maxRequestBytes: 64_000_000,
+    maxUploadBytes: 512_000_000,
     maxPictureBytes: 20_000_000,
     maxPixels: 50_000_000,
     maxAspect: 1000,

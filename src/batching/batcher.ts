@@ -1,7 +1,8 @@
 import { setMaxListeners } from 'node:events';
-import { ServiceError } from '../errors.js';
+import { refusal, ServiceError } from '../errors.js';
 import { type Linked, LinkedQueue } from './linked-queue.js';
 import { type BatchPolicy, type LeaveReason, nextBatch, reasonToLeave, type Waiting } from './policy.js';
+import { predictMs, restMs, Speed } from './speed.js';
 
 export interface BatchLimits extends BatchPolicy {
   /** Entries that may wait, at least 1; those that the engine has are not counted. */
@@ -13,15 +14,28 @@ export interface BatchObserver {
   queueDepth(entries: number): void;
   /** Once for each entry that goes to the engine. */
   queueWait(waitMs: number): void;
-  /** An entry was given up before its answer was there. */
-  left(reason: LeaveReason): void;
 }
 
 export interface SubmitOptions {
   readonly signal?: AbortSignal | undefined;
   /** On the clock of `performance.now()`. */
   readonly deadlineAt?: number | undefined;
+  /** Called synchronously when the entry goes to the engine, before the run begins; must not throw. */
+  readonly onRun?: (() => void) | undefined;
 }
+
+/** What comes to the queue before an entry of which is asked. */
+export interface OnTheWay {
+  /** They are not in the queue yet, and will be before it. */
+  readonly entries: number;
+  /** Until it can be in the queue itself. */
+  readonly readyInMs: number;
+}
+
+const nothingOnTheWay: OnTheWay = { entries: 0, readyInMs: 0 };
+
+/** An engine that had nothing to do for so long takes an entry whatever was learnt: else a wrong average would stay for ever. */
+const relearnAfterMs = 1000;
 
 export interface Answer<Out> {
   readonly output: Out;
@@ -38,6 +52,7 @@ interface Entry<In, Out> extends Waiting, Linked<Entry<In, Out>> {
   readonly resolve: (answer: Answer<Out>) => void;
   readonly reject: (error: unknown) => void;
   readonly onAbort: () => void;
+  readonly onRun: (() => void) | undefined;
   deadlineTimer: NodeJS.Timeout | undefined;
   state: 'queued' | 'running' | 'answered';
   queueMs: number;
@@ -67,8 +82,9 @@ export class Batcher<In, Out> {
   #isStarting = false;
   #waitTimer: NodeJS.Timeout | undefined;
   #closed = false;
-  /** Moving average over the last runs, for Retry-After. */
-  #msPerEntry = 0;
+  readonly #speed: Speed;
+  /** One for each lane that has a batch. */
+  readonly #running = new Set<{ readonly size: number; readonly startedAt: number }>();
 
   /** @param run one output for each input, in the same order; at most `lanes` are under way at a time */
   constructor(run: (inputs: In[]) => Promise<Out[]>, limits: BatchLimits, observer?: BatchObserver, lanes = 1) {
@@ -76,6 +92,7 @@ export class Batcher<In, Out> {
     this.#limits = limits;
     this.#observer = observer;
     this.#lanes = lanes;
+    this.#speed = new Speed(limits.maxBatchSize);
   }
 
   /** Entries that wait; those that the engine has are not counted. */
@@ -84,11 +101,42 @@ export class Batcher<In, Out> {
   }
 
   /**
+   * Until the last of `own` entries that came now would be answered, in milliseconds; 0 while nothing is known of the
+   * engine's speed.
+   */
+  predictMs(own: number, onTheWay: OnTheWay = nothingOnTheWay): number {
+    if (!this.#speed.isKnown) return 0;
+    const now = performance.now();
+    const { maxBatchSize } = this.#limits;
+    const msOf = (size: number) => this.#speed.msOf(size);
+    const freeInMs = Array.from(this.#running, ({ size, startedAt }) => restMs(msOf(size), now - startedAt));
+    while (freeInMs.length < this.#lanes) freeInMs.push(0);
+    const entries = this.depth + onTheWay.entries;
+    const readyInMs = Math.max(onTheWay.readyInMs, entries + own < maxBatchSize ? this.#fillMs(now) : 0);
+    return predictMs({ freeInMs, entries, readyInMs }, own, maxBatchSize, msOf);
+  }
+
+  /**
+   * Whether `own` entries that come now are to be refused. An idle engine is only refused to what it cannot answer in
+   * time by itself.
+   */
+  refusal(own: number, deadlineAt: number, onTheWay: OnTheWay = nothingOnTheWay): ServiceError | undefined {
+    const idleLanes = this.#lanes - this.#running.size;
+    const before = this.depth + onTheWay.entries;
+    if (before >= this.#limits.maxQueue + idleLanes * this.#limits.maxBatchSize) return this.#queueFull(onTheWay);
+    const now = performance.now();
+    const isIdle = before === 0 && idleLanes === this.#lanes;
+    if (isIdle && now - this.#speed.learntAt > relearnAfterMs) return undefined;
+    const etaMs = this.predictMs(own, onTheWay);
+    return etaMs > deadlineAt - now ? overloaded(etaMs, deadlineAt - now) : undefined;
+  }
+
+  /**
    * An aborted or late entry is rejected at once, wherever it is; one that still waits never reaches the engine.
-   * @throws ServiceError `queue_full` (with retryAfterSeconds), `client_closed_request`, `deadline_exceeded`,
+   * @throws ServiceError `queue_full`, `overloaded` (both with retryAfterSeconds), `client_closed_request`, `deadline_exceeded`,
    *   `shutting_down`, or what `run` rejects with
    */
-  submit(input: In, { signal, deadlineAt }: SubmitOptions = {}): Promise<Answer<Out>> {
+  submit(input: In, { signal, deadlineAt, onRun }: SubmitOptions = {}): Promise<Answer<Out>> {
     return new Promise((resolve, reject) => {
       const entry: Entry<In, Out> = {
         input,
@@ -98,6 +146,7 @@ export class Batcher<In, Out> {
         queuedAt: performance.now(),
         deadlineAt,
         onAbort: () => this.#giveUp(entry, 'aborted'),
+        onRun,
         deadlineTimer: undefined,
         state: 'queued',
         queueMs: 0,
@@ -128,17 +177,24 @@ export class Batcher<In, Out> {
       return new ServiceError('shutting_down', 'The model is being closed and takes no new work.');
     }
     const reason = reasonToLeave(entry, entry.queuedAt);
-    if (reason) {
-      this.#observer?.left(reason);
-      return leaveError(entry, reason);
-    }
-    if (this.depth < this.#limits.maxQueue) return undefined;
-    const retryAfterSeconds = Math.max(1, Math.ceil((this.depth * this.#msPerEntry) / 1000));
-    return new ServiceError(
-      'queue_full',
-      `${this.depth} entries wait in the queue, and no more are allowed. Try again in ${retryAfterSeconds} s.`,
-      { retryAfterSeconds },
-    );
+    if (reason) return leaveError(entry, reason);
+    if (this.depth >= this.#limits.maxQueue) return this.#queueFull(nothingOnTheWay);
+    if (entry.deadlineAt === undefined || (this.depth === 0 && this.#running.size < this.#lanes)) return undefined;
+    const [etaMs, leftMs] = [this.predictMs(1), entry.deadlineAt - entry.queuedAt];
+    return etaMs > leftMs ? overloaded(etaMs, leftMs) : undefined;
+  }
+
+  #queueFull(onTheWay: OnTheWay): ServiceError {
+    const retryAfterSeconds = wholeSeconds(this.predictMs(1, onTheWay));
+    const waiting = this.depth + onTheWay.entries;
+    const detail = `${waiting} entries wait in the queue, and no more are allowed. Try again in ${retryAfterSeconds} s.`;
+    return refusal('queue_full', detail, { retryAfterSeconds });
+  }
+
+  /** How long a batch that is not full still waits for others. */
+  #fillMs(now: number): number {
+    const [first] = this.#queue;
+    return Math.max(0, (first?.queuedAt ?? now) + this.#limits.maxWaitMs - now);
   }
 
   #watch(entry: Entry<In, Out>): void {
@@ -159,7 +215,6 @@ export class Batcher<In, Out> {
       this.#observer?.queueDepth(this.depth);
     }
     this.#markAnswered(entry);
-    this.#observer?.left(reason);
     entry.reject(error);
   }
 
@@ -183,7 +238,10 @@ export class Batcher<In, Out> {
     this.#isStarting = false;
     for (let batch = this.#takeBatch(); batch.length > 0; batch = this.#takeBatch()) {
       if (this.depth > 0) this.#work(); // More than one lane can take.
+      const run = { size: batch.length, startedAt: performance.now() };
+      this.#running.add(run);
       await this.#answer(batch);
+      this.#running.delete(run);
     }
     this.#lanesAtWork--;
   }
@@ -199,6 +257,7 @@ export class Batcher<In, Out> {
       entry.state = 'running';
       entry.queueMs = now - entry.queuedAt;
       this.#observer?.queueWait(entry.queueMs);
+      entry.onRun?.();
     }
     if (batch.length > 0) this.#observer?.queueDepth(this.depth);
     if (waitMs > 0) this.#waitTimer = setTimeout(() => this.#work(), Math.ceil(waitMs)).unref();
@@ -217,8 +276,9 @@ export class Batcher<In, Out> {
       await this.#splitOrReject(batch, error);
       return;
     }
-    const runMs = performance.now() - startedAt;
-    this.#learnSpeed(runMs / batch.length);
+    const endedAt = performance.now();
+    const runMs = endedAt - startedAt;
+    this.#speed.learn(batch.length, runMs, endedAt);
     for (const [index, output] of outputs.entries()) {
       const entry = batch[index] as Entry<In, Out>;
       this.#markAnswered(entry);
@@ -239,10 +299,21 @@ export class Batcher<In, Out> {
       if (unanswered.length > 0) await this.#answer(unanswered);
     }
   }
+}
 
-  #learnSpeed(msPerEntry: number): void {
-    this.#msPerEntry = this.#msPerEntry === 0 ? msPerEntry : 0.8 * this.#msPerEntry + 0.2 * msPerEntry;
-  }
+function overloaded(etaMs: number, leftMs: number): ServiceError {
+  const retryAfterSeconds = wholeSeconds(etaMs);
+  const eta_ms = Math.ceil(etaMs);
+  return refusal(
+    'overloaded',
+    `An answer would be there in about ${eta_ms} ms, and ${Math.max(0, Math.floor(leftMs))} ms are left of the time allowed. ` +
+      `Try again in ${retryAfterSeconds} s, or allow more time.`,
+    { retryAfterSeconds, members: { eta_ms } },
+  );
+}
+
+function wholeSeconds(ms: number): number {
+  return Math.max(1, Math.ceil(ms / 1000));
 }
 
 function leaveError({ queuedAt, state }: Entry<unknown, never>, reason: LeaveReason): ServiceError {

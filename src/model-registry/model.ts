@@ -1,4 +1,11 @@
-import { Batcher, type BatchLimits, type BatchObserver, type SubmitOptions } from '../batching/batcher.js';
+import { type Arrival, Arrivals } from '../batching/arrivals.js';
+import {
+  Batcher,
+  type BatchLimits,
+  type BatchObserver,
+  type OnTheWay,
+  type SubmitOptions,
+} from '../batching/batcher.js';
 import type { Engine, EngineInfo } from '../engines/engine.js';
 import type { Agreement } from './agreement.js';
 import type { Network } from './architecture.js';
@@ -16,6 +23,8 @@ export interface Answered {
   readonly batchSize: number;
 }
 
+export type { Arrival };
+
 type EngineOutput = Pick<Answered, 'logits' | 'computeMs'>;
 
 /** A network that is loaded: pictures of any requests go in, and reach its engine in batches. */
@@ -29,6 +38,7 @@ export class Model {
   readonly #engine: Engine;
   readonly #observer: RegistryObserver | undefined;
   readonly #batcher: Batcher<Uint8Array, EngineOutput>;
+  readonly #arrivals = new Arrivals();
   /** [maxBatchSize, crop, crop, 3] each: batches are laid out here. One for each lane of the engine; those not in use. */
   readonly #batchPixels: Uint8Array[];
 
@@ -56,7 +66,6 @@ export class Model {
     const watching: BatchObserver = {
       queueDepth: (pictures) => observer?.queueDepth(name, pictures),
       queueWait: (waitMs) => observer?.queueWait(name, waitMs),
-      left: (reason) => observer?.left(name, reason),
     };
     this.#batcher = new Batcher((pictures) => this.#run(pictures), limits, watching, lanes);
   }
@@ -69,9 +78,35 @@ export class Model {
     return this.#engine.info;
   }
 
+  /** Until one more picture that came now would be answered, in milliseconds; 0 while no run was seen. */
+  predictMs(): number {
+    return this.#batcher.predictMs(1, this.#onTheWay(1, this.#arrivals.uploading));
+  }
+
+  /**
+   * Lets a request in before its body is read. Its pictures count as waiting from now on, until each has come to `classify`
+   * or the request is at its end: the caller says so.
+   * @param deadlineAt on the clock of `performance.now()`
+   * @throws ServiceError `queue_full`, or `overloaded` if even one picture would come too late; `expect` throws them too
+   */
+  admit(deadlineAt: number): Arrival {
+    const refusal = this.#batcher.refusal(1, deadlineAt, this.#onTheWay(1, this.#arrivals.uploading));
+    if (refusal) throw refusal;
+    const arrival = this.#arrivals.begin();
+    return {
+      ...arrival,
+      expect: (pictures) => {
+        // Those that are still uploaded come behind these.
+        const refusal = this.#batcher.refusal(pictures, deadlineAt, this.#onTheWay(pictures, 0));
+        if (refusal) throw refusal;
+        arrival.expect(pictures);
+      },
+    };
+  }
+
   /**
    * @param pixels [crop, crop, 3] RGB; must not change until the answer is there
-   * @throws ServiceError `queue_full`, `client_closed_request`, `deadline_exceeded`, `shutting_down` or
+   * @throws ServiceError `queue_full`, `overloaded`, `client_closed_request`, `deadline_exceeded`, `shutting_down` or
    *   `engine_failed`; RangeError for a picture of another size
    */
   async classify(pixels: Uint8Array, options: SubmitOptions = {}): Promise<Answered> {
@@ -87,6 +122,11 @@ export class Model {
   async close(): Promise<void> {
     await this.#batcher.close();
     await this.#engine.close();
+  }
+
+  #onTheWay(own: number, uploading: number): OnTheWay {
+    const entries = this.#arrivals.inWork + uploading;
+    return { entries, readyInMs: this.#arrivals.readyInMs(entries + own) };
   }
 
   async #run(pictures: readonly Uint8Array[]): Promise<EngineOutput[]> {

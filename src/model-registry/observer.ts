@@ -1,4 +1,3 @@
-import type { LeaveReason } from '../batching/policy.js';
 import type { EngineInfo } from '../engines/engine.js';
 import type { Agreement } from './agreement.js';
 
@@ -51,6 +50,4 @@ export interface RegistryObserver {
   queueWait(model: string, waitMs: number): void;
   /** Once for each batch that the engine answered; `computeMs` is the time inside the engine. */
   batch(model: string, batch: { readonly size: number; readonly computeMs: number }): void;
-  /** A picture was given up before its answer was there. */
-  left(model: string, reason: LeaveReason): void;
 }

@@ -139,6 +139,11 @@ export class ModelRegistry {
     return describeModel(this.#slot(name));
   }
 
+  /** Those that are ready. */
+  get loaded(): Model[] {
+    return [...this.#slots.values()].flatMap(({ status }) => (status.state === 'ready' ? [status.model] : []));
+  }
+
   /** In the order in which they were added. */
   list(): ModelSummary[] {
     return [...this.#slots.values()].map((slot) => summarizeModel(slot));

@@ -1,22 +1,51 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import type { ServiceError } from '../errors.js';
-import type { Answered, Model } from '../model-registry/model.js';
+import { type ErrorCode, ServiceError } from '../errors.js';
+import type { Answered, Arrival, Model } from '../model-registry/model.js';
 import { topK } from '../model-registry/top-k.js';
-import { requestSignal, unlessAborted } from './abort.js';
+import { type RequestSignal, requestSignal, unlessAborted } from './abort.js';
 import { readClassifyQuery } from './classify-query.js';
 import type { RouteDeps } from './deps.js';
+import { Journey, type Stage } from './journey.js';
 import { asServiceError, problemOf } from './problem.js';
 import { readUploads } from './read-uploads.js';
 import { type RequestRecord, type Timings, toMicroseconds } from './record.js';
+import { refusalCodes } from './refusal-log.js';
+import { RefusalPace } from './refusal-pace.js';
+import { requestTimeoutMs } from './request-timeout.js';
 import type { Route } from './route.js';
 import type { Upload } from './upload.js';
+import { UploadBytes } from './upload-bytes.js';
+
+/** Why a request is given up, by the reason of its signal. */
+const abandonedBy: { readonly [code in ErrorCode]?: 'client' | 'deadline' } = {
+  client_closed_request: 'client',
+  deadline_exceeded: 'deadline',
+};
 
 /** What became of one picture. */
 type Outcome =
   | { readonly file: string | null; readonly decodeMs: number; readonly answered: Answered }
   | { readonly file: string | null; readonly error: ServiceError };
 
+interface Decoded {
+  /** [crop, crop, 3] */
+  readonly pixels: Uint8Array;
+  readonly decodeMs: number;
+}
+
+/** What the pictures of one request share. */
+interface Way {
+  readonly model: Model;
+  readonly signal: RequestSignal;
+  readonly deadlineAt: number;
+  readonly journey: Journey;
+  /** One picture is decoded, or never will be. */
+  readonly onDecoded: () => void;
+}
+
 export function classifyRoutes({ config, registry, preprocessor, metrics }: RouteDeps): Route[] {
+  const uploadBytes = new UploadBytes(config.maxUploadBytes, (bytes) => metrics.uploadBytes.set(bytes));
+  const pace = new RefusalPace();
   return [
     {
       method: 'POST',
@@ -33,14 +62,12 @@ export function classifyRoutes({ config, registry, preprocessor, metrics }: Rout
     const model = registry.get(query.model);
     record.model = model.name;
 
-    const deadlineAt = record.startedAt + config.timeoutMs;
-    const signal = requestSignal(record, deadlineAt, config.timeoutMs);
-    const uploads = await unlessAborted(signal, readUploads(request, config));
-    record.pictures = uploads.length;
-
-    const outcomes = await Promise.all(uploads.map((upload) => classifyPicture(upload, model, signal, deadlineAt)));
-    const failure = failureOfAll(outcomes);
-    if (failure !== undefined) throw failure;
+    const timeoutMs = requestTimeoutMs(request.headers, config.timeoutMs);
+    const deadlineAt = record.startedAt + timeoutMs;
+    const outcomes = await outcomesOf(request, model, deadlineAt, timeoutMs).catch(async (error: unknown) => {
+      if (error instanceof ServiceError && refusalCodes.has(error.code)) await pace.turn(record, deadlineAt);
+      throw error;
+    });
     recordPictureErrors(outcomes, record);
 
     const timings = timingsOf(outcomes, record.startedAt);
@@ -60,26 +87,104 @@ export function classifyRoutes({ config, registry, preprocessor, metrics }: Rout
     };
   }
 
-  async function classifyPicture(
-    upload: Upload,
+  /** @throws ServiceError that the whole request is answered with */
+  async function outcomesOf(
+    request: FastifyRequest,
     model: Model,
-    signal: AbortSignal,
     deadlineAt: number,
-  ): Promise<Outcome> {
-    const { file } = upload;
-    if ('error' in upload) return upload;
+    timeoutMs: number,
+  ): Promise<Outcome[]> {
+    const arrival = model.admit(deadlineAt); // Before the body is read: a refusal costs little.
+    const outcomes = await answerPictures(request, model, arrival, deadlineAt, timeoutMs);
+    const failure = failureOfAll(outcomes);
+    if (failure !== undefined) throw failure;
+    return outcomes;
+  }
+
+  async function answerPictures(
+    request: FastifyRequest,
+    model: Model,
+    arrival: Arrival,
+    deadlineAt: number,
+    timeoutMs: number,
+  ): Promise<Outcome[]> {
+    const { record } = request;
+    const hold = uploadBytes.hold();
+    const journey = new Journey();
+    const signal = requestSignal(record, deadlineAt, timeoutMs);
+    signal.onabort = () => countAbandoned(journey, signal, model);
     try {
-      const decodeStartedAt = performance.now();
-      const pixels = await unlessAborted(
-        signal,
-        preprocessor.preprocess(upload.bytes, model.manifest.transforms, signal),
-      );
-      const decodeMs = performance.now() - decodeStartedAt;
+      // No variable here holds the uploads: their bytes go when they are decoded, not when they are answered.
+      return await unlessAborted(signal, readUploads(request, config, hold, signal)).then((uploads) => {
+        record.pictures = uploads.length;
+        journey.uploaded(uploads.length);
+        arrival.expect(uploads.length);
+        let undecoded = uploads.length;
+        const onDecoded = () => {
+          arrival.arrived();
+          if (--undecoded === 0) hold.release();
+        };
+        const way: Way = { model, signal, deadlineAt, journey, onDecoded };
+        return Promise.all(uploads.map((upload) => classifyPicture(upload, way)));
+      });
+    } finally {
+      arrival.end();
+      hold.release();
+    }
+  }
+
+  /** Not an async function: that would hold the bytes until the picture is answered. */
+  function classifyPicture(upload: Upload, way: Way): Promise<Outcome> {
+    if (!('error' in upload)) return answerDecoded(upload.file, decode(upload.bytes, way), way);
+    way.journey.move('decode');
+    way.onDecoded();
+    return Promise.resolve(upload);
+  }
+
+  async function decode(bytes: Uint8Array, { model, signal, journey, onDecoded }: Way): Promise<Decoded> {
+    try {
+      const startedAt = performance.now();
+      const { transforms } = model.manifest;
+      const pixels = await unlessAborted(signal, preprocessor.preprocess(bytes, transforms, signal));
+      const decodeMs = performance.now() - startedAt;
       metrics.decode.observe({ model: model.name }, decodeMs / 1000);
-      return { file, decodeMs, answered: await unlessAborted(signal, model.classify(pixels, { signal, deadlineAt })) };
+      journey.move('decode', 'queue');
+      return { pixels, decodeMs };
+    } catch (error) {
+      journey.move('decode');
+      throw error;
+    } finally {
+      onDecoded();
+    }
+  }
+
+  async function answerDecoded(file: string | null, decoding: Promise<Decoded>, way: Way): Promise<Outcome> {
+    const { model, signal, deadlineAt, journey } = way;
+    try {
+      const { pixels, decodeMs } = await decoding;
+      let stage: Stage = 'queue';
+      const onRun = () => {
+        journey.move('queue', 'engine');
+        stage = 'engine';
+      };
+      try {
+        const answering = model.classify(pixels, { signal, deadlineAt, onRun });
+        return { file, decodeMs, answered: await unlessAborted(signal, answering) };
+      } catch (error) {
+        // The queue's clock may be ahead of the request's own by a moment.
+        if (error instanceof ServiceError && error.code === 'deadline_exceeded') signal.abort(error);
+        throw error;
+      } finally {
+        journey.move(stage);
+      }
     } catch (error) {
       return { file, error: asServiceError(error) };
     }
+  }
+
+  function countAbandoned({ stage }: Journey, { reason }: RequestSignal, { name }: Model): void {
+    const why = abandonedBy[(reason as ServiceError).code];
+    if (stage !== undefined && why !== undefined) metrics.abandoned.inc({ model: name, stage, reason: why });
   }
 
   /** Among several pictures the errors of single ones do not become the request's: they are counted here. */
@@ -105,7 +210,7 @@ function resultOf(outcome: Outcome, k: number, categories: readonly string[]) {
   const { file } = outcome;
   if (!('error' in outcome)) return { file, predictions: topK(outcome.answered.logits, k, categories) };
   const { code, title, status, detail } = problemOf(outcome.error);
-  return { file, error: { code, title, status, detail } };
+  return { file, error: { code, title, status, detail, ...outcome.error.members } };
 }
 
 /**

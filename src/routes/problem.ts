@@ -57,8 +57,8 @@ export function asServiceError(error: unknown): ServiceError {
 }
 
 /** The members of RFC 9457 for one error. `type` is a name, not an address; docs/errors.md explains each code. */
-export function problemOf({ code, title, status, message }: ServiceError) {
-  return { type: `urn:vgg-serve:error:${code}`, title, status, detail: message, code };
+export function problemOf({ code, title, status, message, members }: ServiceError) {
+  return { type: `urn:vgg-serve:error:${code}`, title, status, detail: message, code, ...members };
 }
 
 /**

@@ -1,7 +1,9 @@
 import type { IncomingMessage } from 'node:http';
 import type { FastifyRequest } from 'fastify';
 import { ServiceError } from '../errors.js';
+import type { RequestSignal } from './abort.js';
 import { emptyBody, readBody, requestTooLarge, tooManyBytes, type Upload, type UploadLimits } from './upload.js';
+import type { Hold } from './upload-bytes.js';
 import { readJson } from './upload-json.js';
 import { readMultipart } from './upload-multipart.js';
 
@@ -14,10 +16,16 @@ const bodyKinds = [
 
 /**
  * The pictures of a request, whatever the kind of its body: at least 1 and at most `maxPictures`.
- * @throws ServiceError `empty_body`, `unsupported_media_type`, `request_too_large`, `no_image`, `too_many_images`,
+ * @param signal once it is aborted, nothing of the body is kept; it is aborted when the body grows beyond what `hold` allows
+ * @throws ServiceError `overloaded`, `empty_body`, `unsupported_media_type`, `request_too_large`, `no_image`, `too_many_images`,
  *   `image_too_many_bytes`, `bad_json`, `bad_multipart`; `bad_request` or `request_timeout` for what Node refuses of a body
  */
-export async function readUploads(request: FastifyRequest, limits: UploadLimits): Promise<Upload[]> {
+export async function readUploads(
+  request: FastifyRequest,
+  limits: UploadLimits,
+  hold: Hold,
+  signal: RequestSignal,
+): Promise<Upload[]> {
   const length = request.headers['content-length'];
   if (length === '0' || (length === undefined && request.headers['transfer-encoding'] === undefined)) throw emptyBody();
   if (Number(length) > limits.maxRequestBytes) throw requestTooLarge(limits);
@@ -30,39 +38,49 @@ export async function readUploads(request: FastifyRequest, limits: UploadLimits)
   const mediaType = (contentType.split(';')[0] as string).trim().toLowerCase();
   const kind = bodyKinds.find(({ type }) => type.test(mediaType));
   if (kind === undefined) throw unsupportedMediaType(mediaType);
-  const { record } = request;
-  return await new Promise<Upload[]>((resolve, reject) => {
-    record.onBodyFault = reject;
-    kind.read(request, limits).then(resolve, reject);
-    if (length === undefined) refuseTinyChunks(request.raw, reject);
-  }).finally(() => {
+  const { record, raw } = request;
+  if (length === undefined) watchWhatComes(raw, hold, signal);
+  else hold.grow(Number(length));
+  record.onBodyFault = (error) => signal.abort(error);
+  try {
+    return await kind.read(request, limits, signal);
+  } finally {
     record.onBodyFault = undefined;
-  });
+  }
 }
 
 /** A million chunks of a byte keep this program busy for seconds, and hold much memory besides the megabyte that they are. */
 const chunksOfAnySize = 10_000;
 const leastMeanChunkBytes = 16;
 
-/** @param refuse called with what is wrong, if the chunks of a body are too many for what they hold */
-function refuseTinyChunks(raw: IncomingMessage, refuse: (error: ServiceError) => void): void {
+/** Of a body whose length is not known beforehand. Aborts where it takes too much room, or its chunks are too many for what they hold. */
+function watchWhatComes(raw: IncomingMessage, hold: Hold, signal: RequestSignal): void {
   let chunks = 0;
   let bytes = 0;
-  // A second listener: the reader of the body has begun.
-  raw.on('data', (chunk: Buffer) => {
+  const onData = (chunk: Buffer) => {
     chunks++;
     bytes += chunk.length;
-    if (chunks <= chunksOfAnySize || bytes >= chunks * leastMeanChunkBytes) return;
-    const detail = `${chunks} chunks of the body hold ${bytes} bytes. Send larger chunks, or Content-Length.`;
-    refuse(new ServiceError('bad_request', detail, { endsConnection: true }));
-  });
+    try {
+      hold.grow(chunk.length);
+      if (chunks > chunksOfAnySize && bytes < chunks * leastMeanChunkBytes) throw tinyChunks(chunks, bytes);
+    } catch (error) {
+      signal.abort(error as ServiceError);
+    }
+  };
+  raw.on('data', onData);
+  signal.addEventListener('abort', () => raw.off('data', onData));
+}
+
+function tinyChunks(chunks: number, bytes: number): ServiceError {
+  const detail = `${chunks} chunks of the body hold ${bytes} bytes. Send larger chunks, or Content-Length.`;
+  return new ServiceError('bad_request', detail, { endsConnection: true });
 }
 
 /** The body as it is: one picture, whose name is not known. */
-async function readRaw(request: FastifyRequest, limits: UploadLimits): Promise<Upload[]> {
+async function readRaw(request: FastifyRequest, limits: UploadLimits, signal: AbortSignal): Promise<Upload[]> {
   const tooLarge = () =>
     limits.maxPictureBytes < limits.maxRequestBytes ? tooManyBytes(limits.maxPictureBytes) : requestTooLarge(limits);
-  const bytes = await readBody(request, Math.min(limits.maxPictureBytes, limits.maxRequestBytes), tooLarge);
+  const bytes = await readBody(request, Math.min(limits.maxPictureBytes, limits.maxRequestBytes), tooLarge, signal);
   return [{ file: null, bytes }];
 }
 

@@ -2,6 +2,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Credential } from '../access/key-file.js';
 import { errorTable, type ServiceError } from '../errors.js';
 import type { Metrics } from '../metrics.js';
+import { type RefusalLog, refusalCodes } from './refusal-log.js';
 
 /** What the log line and the metrics of a request tell. Routes fill it in as they come to know it. */
 export interface RequestRecord {
@@ -44,12 +45,14 @@ declare module 'fastify' {
 
 /**
  * Begins the record of a request, and logs and counts it when its answer is sent or its client has left.
+ * @param refusals takes the place of the log for those
  * @param onClosed called after that
  */
 export function openRecord(
   request: FastifyRequest,
   reply: FastifyReply,
   metrics: Metrics,
+  refusals: RefusalLog,
   onClosed?: () => void,
 ): void {
   const { expect } = request.raw.headers;
@@ -63,12 +66,12 @@ export function openRecord(
   reply.raw.on('close', () => {
     metrics.inFlight.dec();
     request.record.onClose?.(reply.raw.writableFinished);
-    closeRecord(request, reply, metrics);
+    closeRecord(request, reply, metrics, refusals);
     onClosed?.();
   });
 }
 
-function closeRecord(request: FastifyRequest, reply: FastifyReply, metrics: Metrics): void {
+function closeRecord(request: FastifyRequest, reply: FastifyReply, metrics: Metrics, refusals: RefusalLog): void {
   const {
     startedAt,
     model = '',
@@ -92,6 +95,10 @@ function closeRecord(request: FastifyRequest, reply: FastifyReply, metrics: Metr
   const key = credential?.holder?.name;
   if (key !== undefined) metrics.requestsByKey.inc({ key });
 
+  if (code !== undefined && refusalCodes.has(code)) {
+    refusals.add(model, code);
+    return;
+  }
   const faults = error?.status === 500 ? [error, ...pictureFaults] : pictureFaults;
   const level = faults.length > 0 ? 'error' : status >= 500 ? 'warn' : 'info';
   request.log[level](

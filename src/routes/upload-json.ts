@@ -5,8 +5,8 @@ import { readBody, requestTooLarge, tooManyImages, type Upload, type UploadLimit
 const form = 'Send {"images": [...]} or {"image": ...}, each a base64 text or {"file": "name", "data": "<base64>"}.';
 
 /** `{"images": [...]}` or `{"image": ...}`: each picture is a base64 text, a data: URI, or such a text with its name. */
-export async function readJson(request: FastifyRequest, limits: UploadLimits): Promise<Upload[]> {
-  const body = await readBody(request, limits.maxRequestBytes, () => requestTooLarge(limits));
+export async function readJson(request: FastifyRequest, limits: UploadLimits, signal: AbortSignal): Promise<Upload[]> {
+  const body = await readBody(request, limits.maxRequestBytes, () => requestTooLarge(limits), signal);
   const pictures = picturesOf(parse(body.toString()));
   if (pictures.length === 0) throw new ServiceError('no_image', `"images" is empty. ${form}`);
   if (pictures.length > limits.maxPictures) throw tooManyImages(limits);

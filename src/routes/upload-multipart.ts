@@ -1,4 +1,4 @@
-import type { FastifyMultipartBaseOptions } from '@fastify/multipart';
+import type { FastifyMultipartBaseOptions, MultipartFile } from '@fastify/multipart';
 import type { FastifyRequest } from 'fastify';
 import { ServiceError } from '../errors.js';
 import { asServiceError, frameworkErrors } from './problem.js';
@@ -24,16 +24,29 @@ export function multipartOptions({ maxPictures, maxPictureBytes }: UploadLimits)
 }
 
 /** Every file part, whatever the name of its field. */
-export async function readMultipart(request: FastifyRequest, limits: UploadLimits): Promise<Upload[]> {
+export async function readMultipart(
+  request: FastifyRequest,
+  limits: UploadLimits,
+  signal: AbortSignal,
+): Promise<Upload[]> {
   request.record.askForBody?.();
   const uploads: Upload[] = [];
   let byteLength = 0;
+  let current: MultipartFile['file'] | undefined;
+  signal.addEventListener('abort', () => {
+    current?.destroy(signal.reason); // with what has come of it
+    // The parser would wait for a reader of that part. What still comes goes nowhere.
+    request.raw.unpipe();
+    request.raw.resume();
+  });
   try {
     for await (const part of request.parts()) {
       if (part.type === 'field') throw plainField(part.fieldname);
       if (uploads.length === limits.maxPictures) throw tooManyImages(limits);
       const file = part.filename ?? null;
-      const bytes = await part.toBuffer();
+      signal.throwIfAborted();
+      current = part.file;
+      const bytes = Buffer.concat(await part.file.toArray()); // Its own toBuffer() keeps the bytes until the answer is sent.
       byteLength += bytes.length;
       if (byteLength > limits.maxRequestBytes) throw requestTooLarge(limits);
       uploads.push(part.file.truncated ? { file, error: tooManyBytes(limits.maxPictureBytes) } : { file, bytes });

@@ -10,7 +10,7 @@ export type Upload =
 export type UploadLimits = Pick<Config, 'maxPictures' | 'maxPictureBytes' | 'maxRequestBytes'>;
 
 /**
- * The whole body. After an error what is left of it still comes in, and is dropped: a client that looks for an answer only
+ * The whole body. After an error, and once `signal` is aborted, what is left of it still comes in, and is dropped: a client that looks for an answer only
  * when it has sent everything gets one.
  * @throws ServiceError `empty_body`, or that of `tooLarge` as soon as there are more than `maxBytes`
  */
@@ -18,23 +18,35 @@ export async function readBody(
   { raw, record }: FastifyRequest,
   maxBytes: number,
   tooLarge: () => ServiceError,
+  signal: AbortSignal,
 ): Promise<Buffer> {
   if (Number(raw.headers['content-length']) > maxBytes) throw tooLarge();
   record.askForBody?.();
   const body = await new Promise<Buffer>((resolve, reject) => {
-    let chunks: Chunks | undefined = new Chunks();
+    const chunks = new Chunks();
     let length = 0;
-    raw.on('data', (chunk: Buffer) => {
+    const onData = (chunk: Buffer) => {
       length += chunk.length;
-      if (length <= maxBytes) {
-        chunks?.push(chunk);
-      } else {
-        chunks = undefined;
-        reject(tooLarge());
-      }
-    });
-    raw.on('end', () => resolve(chunks?.concat() ?? Buffer.alloc(0)));
-    raw.on('error', reject);
+      if (length <= maxBytes) chunks.push(chunk);
+      else fail(tooLarge());
+    };
+    const onEnd = () => {
+      stopListening();
+      resolve(chunks.concat());
+    };
+    const fail = (error: unknown) => {
+      stopListening();
+      raw.resume();
+      reject(error);
+    };
+    const onAbort = () => fail(signal.reason);
+    // Request and signal live until the answer is sent. Through these listeners they would keep the bytes as long.
+    const stopListening = () => {
+      raw.off('data', onData).off('end', onEnd).off('error', fail);
+      signal.removeEventListener('abort', onAbort);
+    };
+    raw.on('data', onData).on('end', onEnd).on('error', fail);
+    signal.addEventListener('abort', onAbort);
   });
   if (body.length === 0) throw emptyBody();
   return body;

@@ -14,7 +14,6 @@ function held(limits: Partial<BatchLimits> = {}, lanes = 1) {
     {
       queueDepth: (entries) => events.push(`depth ${entries}`),
       queueWait: (waitMs) => events.push(`waited ${waitMs}`),
-      left: (reason) => events.push(`left ${reason}`),
     },
     lanes,
   );
@@ -137,22 +136,23 @@ test('submit beyond maxQueue is refused with queue_full, and with 1 s before any
   assert.deepEqual(engine.batches, [[1], [2, 3]]);
 });
 
-test('queue_full says when the queue will be worked off, from the speed of the last runs, rounded up', async (t) => {
+test('queue_full says when one more would be answered, from the time of the last runs by their size, rounded up', async (t) => {
   const advance = stopClock(t);
   const { engine, batcher } = held({ maxBatchSize: 2, maxQueue: 3 });
   void batcher.submit(1);
   void batcher.submit(2);
   await settled();
   await advance(4200);
-  await engine.last.finish(); // 2.1 s an entry
+  await engine.last.finish();
   void batcher.submit(3);
   await settled();
   await advance(7100);
-  await engine.last.finish(); // 7.1 s an entry: the average is 2.1 + (7.1 - 2.1) / 5 = 3.1
+  await engine.last.finish();
   for (const input of [4, 5]) void batcher.submit(input);
   await settled();
   for (const input of [6, 7, 8]) void batcher.submit(input);
-  await assert.rejects(batcher.submit(9), { code: 'queue_full', retryAfterSeconds: 10 });
+  // The batch that has just begun, [6, 7], and [8, 9]: three runs of two.
+  await assert.rejects(batcher.submit(9), { code: 'queue_full', retryAfterSeconds: 13 });
 });
 
 test('abort of an entry that waits: rejected at once, its place is free, and the engine never sees it', async () => {
@@ -168,7 +168,7 @@ test('abort of an entry that waits: rejected at once, its place is free, and the
   void batcher.submit(4);
   await engine.last.finish();
   assert.deepEqual(engine.batches, [[1], [3, 4]]);
-  assert.ok(events.includes('left aborted'));
+  assert.ok(events.includes('depth 1'));
 });
 
 test('abort of an entry that the engine has: rejected at once, and its neighbour is answered', async () => {
@@ -198,7 +198,7 @@ test('submit with a deadline: rejected by the clock while the engine is busy', a
   await advance(1);
   assert.equal(batcher.depth, 0);
   await rejected;
-  assert.ok(events.includes('left late'));
+  assert.equal(events.at(-1), 'depth 0');
   await engine.last.finish();
   assert.deepEqual(engine.batches, [[1]]);
 });
@@ -249,7 +249,7 @@ test('submit of what is aborted or late already takes no place', async () => {
   const { engine, batcher, events } = held();
   await assert.rejects(batcher.submit(1, { signal: AbortSignal.abort() }), code('client_closed_request'));
   await assert.rejects(batcher.submit(2, { deadlineAt: performance.now() }), code('deadline_exceeded'));
-  assert.deepEqual(events, ['left aborted', 'left late']);
+  assert.deepEqual(events, []);
   assert.deepEqual(engine.batches, []);
 });
 
@@ -384,4 +384,125 @@ test('the observer sees each change of the queue, each wait, and who left', asyn
   await advance(5);
   await engine.last.finish();
   assert.deepEqual(events, ['depth 1', 'waited 0', 'depth 0', 'depth 1', 'depth 2', 'waited 5', 'waited 5', 'depth 0']);
+});
+
+test('predictMs counts the run in flight down, adds the batches before, and what is still on its way', async (t) => {
+  const advance = stopClock(t);
+  const { engine, batcher } = held({ maxBatchSize: 2, maxQueue: 9 });
+  assert.equal(batcher.predictMs(1), 0, 'nothing is known yet');
+  await runFor(100, 1);
+  await runFor(150, 2);
+  assert.equal(batcher.predictMs(1), 100);
+  assert.equal(batcher.predictMs(2), 150);
+  for (const input of [1, 2, 3]) void batcher.submit(input);
+  await settled();
+  await advance(40);
+  // 110 ms are left of [1, 2]; then [3, new].
+  assert.equal(batcher.predictMs(1), 110 + 150);
+  assert.equal(batcher.predictMs(1, { entries: 1, readyInMs: 0 }), 110 + 150 + 100);
+  assert.equal(batcher.predictMs(1, { entries: 1, readyInMs: 400 }), 400 + 100);
+  await advance(210);
+  assert.equal(batcher.predictMs(1), 100 + 150, 'it is 100 ms late, and will be as late again');
+  await engine.finishAll();
+
+  async function runFor(ms: number, entries: number): Promise<void> {
+    for (let input = 0; input < entries; input++) void batcher.submit(input);
+    await settled();
+    await advance(ms);
+    await engine.last.finish();
+  }
+});
+
+test('predictMs with maxWaitMs: a batch that is not full waits for others', async (t) => {
+  const advance = stopClock(t);
+  const { engine, batcher } = held({ maxBatchSize: 3, maxWaitMs: 20 });
+  void batcher.submit(1);
+  await advance(20);
+  await advance(10);
+  await engine.last.finish();
+  assert.equal(batcher.predictMs(1), 20 + 10);
+  assert.equal(batcher.predictMs(3), 30, 'a full one does not wait; three take 30 ms as one takes 10');
+  void batcher.submit(2);
+  await advance(5);
+  assert.equal(batcher.predictMs(1), 15 + 20, 'the first of the batch has waited for 5 ms');
+});
+
+test('submit that would be answered after its deadline is refused, with the time of an answer and nothing in the queue', async (t) => {
+  const advance = stopClock(t);
+  const { engine, batcher } = held({ maxBatchSize: 1 });
+  void batcher.submit(1);
+  await settled();
+  await advance(1400);
+  await engine.last.finish();
+  const deadlineAt = performance.now() + 3000;
+  void batcher.submit(2, { deadlineAt });
+  await settled();
+  await advance(100);
+  void batcher.submit(3, { deadlineAt });
+  assert.equal(batcher.depth, 1);
+  // 1,300 ms of the run, 1,400 of the one before it, 1,400 of its own; 2,900 are left.
+  await assert.rejects(batcher.submit(4, { deadlineAt }), {
+    code: 'overloaded',
+    message:
+      'An answer would be there in about 4100 ms, and 2900 ms are left of the time allowed. Try again in 5 s, or allow more time.',
+    retryAfterSeconds: 5,
+    members: { eta_ms: 4100 },
+  });
+  assert.equal(batcher.depth, 1);
+  void batcher.submit(5, { deadlineAt: performance.now() + 4100 });
+  assert.equal(batcher.depth, 2);
+  await engine.finishAll();
+});
+
+test('submit to an idle engine is never refused: what was learnt may be wrong', async (t) => {
+  const advance = stopClock(t);
+  const { engine, batcher } = held();
+  void batcher.submit(1);
+  await settled();
+  await advance(60_000);
+  await engine.last.finish();
+  const answer = batcher.submit(2, { deadlineAt: performance.now() + 100 });
+  await settled();
+  await engine.last.finish();
+  assert.equal((await answer).output, 20);
+});
+
+test('refusal at arrival: too late, unless the engine has been idle for a second; and a queue that will be full', async (t) => {
+  const advance = stopClock(t);
+  const { engine, batcher } = held({ maxBatchSize: 1, maxQueue: 3 });
+  const within = (ms: number, entries = 0) =>
+    batcher.refusal(1, performance.now() + ms, { entries, readyInMs: 0 })?.code;
+  assert.equal(within(1), undefined, 'nothing is known yet');
+  void batcher.submit(1);
+  await settled();
+  await advance(500);
+  await engine.last.finish();
+  assert.equal(within(499), 'overloaded');
+  assert.equal(within(500), undefined);
+  await advance(1000);
+  assert.equal(within(499), 'overloaded');
+  await advance(1);
+  assert.equal(within(1), undefined, 'one is let through, to learn anew');
+  assert.equal(within(1, 1), 'overloaded', 'one only');
+  assert.equal(within(60_000, 3), undefined, 'one goes to the engine, three to the queue');
+  assert.equal(within(60_000, 4), 'queue_full');
+  void batcher.submit(2);
+  await settled();
+  assert.equal(within(60_000, 2), undefined);
+  assert.equal(within(60_000, 3), 'queue_full');
+  await engine.finishAll();
+});
+
+test('submit tells its entry that it goes to the engine, just before the run', async () => {
+  const { engine, batcher, events } = held({ maxBatchSize: 1 });
+  const onRun = (input: number) => () => events.push(`${input} goes, ${engine.runs.length} runs before`);
+  for (const input of [1, 2]) void batcher.submit(input, { onRun: onRun(input) });
+  await settled();
+  assert.deepEqual(
+    events.filter((event) => event.includes('goes')),
+    ['1 goes, 0 runs before'],
+  );
+  await engine.last.finish();
+  assert.ok(events.includes('2 goes, 1 runs before'));
+  await engine.finishAll();
 });

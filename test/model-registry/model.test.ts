@@ -33,7 +33,6 @@ function tinyModel(limits: Partial<BatchLimits> = {}) {
       queueDepth: (name, pictures) => events.push(`${name} depth ${pictures}`),
       queueWait: (name, waitMs) => events.push(`${name} waited ${typeof waitMs}`),
       batch: (name, { size, computeMs }) => events.push(`${name} batch ${size} ${computeMs} ms`),
-      left: (name, reason) => events.push(`${name} left ${reason}`),
     },
   );
   return { model, engine, events };
@@ -83,7 +82,7 @@ test('classify passes the signal and the deadline on', async () => {
   await assert.rejects(model.classify(picture(1), { deadlineAt: performance.now() }), { code: 'deadline_exceeded' });
 });
 
-test('the observer of a model sees queue, batches and who left, under its name', async () => {
+test('the observer of a model sees queue and batches, under its name', async () => {
   const { model, events } = tinyModel();
   await Promise.all([model.classify(picture(1)), model.classify(picture(2))]);
   await assert.rejects(model.classify(picture(3), { signal: AbortSignal.abort() }));
@@ -94,8 +93,39 @@ test('the observer of a model sees queue, batches and who left, under its name',
     'tiny waited number',
     'tiny depth 0',
     'tiny batch 2 2.5 ms',
-    'tiny left aborted',
   ]);
+});
+
+test('admit: pictures on their way count as waiting, and the number of pictures is judged when it is known', async (t) => {
+  let now = 1000;
+  t.mock.method(performance, 'now', () => now);
+  const { model, engine } = tinyModel({ maxBatchSize: 1, maxQueue: 4 });
+  const { run } = engine;
+  engine.run = (...batch) => {
+    now += 100;
+    return run.apply(engine, batch);
+  };
+  model.admit(now + 1).end(); // Nothing is known yet.
+  await model.classify(picture(1));
+  assert.equal(model.predictMs(), 100);
+
+  const first = model.admit(now + 250);
+  assert.equal(model.predictMs(), 200, 'its body is still to come');
+  assert.throws(() => model.admit(now + 199), { code: 'overloaded', members: { eta_ms: 200 } });
+  const second = model.admit(now + 250);
+  assert.throws(() => first.expect(3), { code: 'overloaded', members: { eta_ms: 300 } });
+  first.end();
+  second.expect(2);
+  assert.equal(model.predictMs(), 300);
+  second.arrived();
+  assert.equal(model.predictMs(), 200, 'one has come to the queue, or never will');
+  second.end();
+  assert.equal(model.predictMs(), 100);
+
+  const many = Array.from({ length: 5 }, () => model.admit(now + 10_000)); // one for the engine, four to wait
+  assert.throws(() => model.admit(now + 10_000), { code: 'queue_full', retryAfterSeconds: 1 });
+  for (const arrival of many) arrival.end();
+  model.admit(now + 10_000).end();
 });
 
 test('close answers what waits before the engine ends, and refuses new pictures', async () => {

@@ -49,7 +49,6 @@ async function tinyRegistry(t: TestContext, options: Options = {}) {
       queueDepth: () => undefined,
       queueWait: () => undefined,
       batch: () => undefined,
-      left: () => undefined,
     },
   });
   for (const manifest of options.manifests ?? [smallManifest]) {

@@ -318,8 +318,8 @@ test('a client that leaves takes its pictures out of the queue', async (t) => {
   engine.release();
   assert.equal((await first).status, 200);
   assert.deepEqual(engine.batches, [1]);
-  assert.deepEqual((await metrics.picturesLeft.get()).values, [
-    { value: 3, labels: { model: 'colours', reason: 'aborted' } },
+  assert.deepEqual((await metrics.abandoned.get()).values, [
+    { value: 1, labels: { model: 'colours', stage: 'queue', reason: 'client' } },
   ]);
 });
 

@@ -103,6 +103,19 @@ const provocations = {
     await until(async () => (await queueDepth(service)) === 1);
     return await post(service, red);
   },
+  async overloaded(t) {
+    const service = await startService(t);
+    await post(service, red);
+    service.engine.hold();
+    void post(service, red).catch(() => {});
+    // The run has by far outlasted the one before it, and will take as long again.
+    await until(() => service.registry.get().predictMs() > 60);
+    return await service.http
+      .post('/classify')
+      .set('content-type', 'image/png')
+      .set('x-request-timeout-ms', '50')
+      .send(red);
+  },
   async shutting_down(t) {
     const service = await startService(t);
     service.engine.hold();

@@ -13,7 +13,7 @@ import { createMetrics, type Metrics } from '../../src/metrics.js';
 import type { FetchWeights } from '../../src/model-registry/locate.js';
 import { readManifest } from '../../src/model-registry/manifest.js';
 import { ModelRegistry } from '../../src/model-registry/registry.js';
-import { createPreprocessor } from '../../src/preprocessing/preprocessor.js';
+import { createPreprocessor, type Preprocessor } from '../../src/preprocessing/preprocessor.js';
 import { registryMetrics } from '../../src/registry-metrics.js';
 import { catalogue } from '../../src/weights/catalogue.js';
 import { ColourEngine, writeColourModel } from './colour-model.js';
@@ -37,13 +37,15 @@ interface Options {
   readonly load?: boolean;
   /** With it, the models' weights are to be fetched. */
   readonly fetchWeights?: FetchWeights;
+  /** Stands in for the real one. */
+  readonly preprocess?: Preprocessor['preprocess'];
 }
 
 /** The real app on a free port, with everything real but the engine. It ends with the test. */
 export async function startService(
   t: TestContext,
   overrides: Partial<Config> = {},
-  { models = ['colours'], load = true, fetchWeights }: Options = {},
+  { models = ['colours'], load = true, fetchWeights, preprocess }: Options = {},
 ): Promise<Service> {
   const config = { ...parseConfig([], {}, 'serve'), preprocessThreads: 1, ...overrides };
   const dir = await mkdtemp(join(tmpdir(), 'vgg-serve-'));
@@ -80,7 +82,10 @@ export async function startService(
     },
   );
   const access = await openAccess(config);
-  const app = buildApp({ config, access, registry, preprocessor, metrics, logger });
+  const app = buildApp({
+    ...{ config, access, registry, metrics, logger },
+    preprocessor: { ...preprocessor, ...(preprocess && { preprocess }) },
+  });
   await app.listen({ host: '127.0.0.1', port: 0 });
   lines.length = log.length = 0; // Fastify says where it listens.
   t.after(async () => {

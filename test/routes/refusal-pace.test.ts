@@ -1,0 +1,99 @@
+import assert from 'node:assert/strict';
+import test, { type TestContext } from 'node:test';
+import { pino } from 'pino';
+import type { RequestRecord } from '../../src/routes/record.js';
+import { RefusalLog } from '../../src/routes/refusal-log.js';
+import { RefusalPace } from '../../src/routes/refusal-pace.js';
+
+/** @returns lets time pass */
+function stopClock(t: TestContext): (ms: number) => Promise<void> {
+  let now = 5000;
+  t.mock.timers.enable({ apis: ['setTimeout', 'setInterval'] });
+  t.mock.method(performance, 'now', () => now);
+  return async (ms) => {
+    now += ms;
+    t.mock.timers.tick(ms);
+    await new Promise((resolve) => setImmediate(resolve));
+  };
+}
+
+function turns(pace: RefusalPace, count: number, deadlineMs = 60_000) {
+  const state = { sent: 0, records: [] as RequestRecord[] };
+  for (let turn = 0; turn < count; turn++) {
+    const record: RequestRecord = { startedAt: performance.now() };
+    state.records.push(record);
+    void pace.turn(record, performance.now() + deadlineMs).then(() => state.sent++);
+  }
+  return state;
+}
+
+test('a hundred refusals go at once, further ones a thousand a second, in their order', async (t) => {
+  const advance = stopClock(t);
+  const pace = new RefusalPace();
+  const first = turns(pace, 110);
+  const second = turns(pace, 300);
+  await advance(0);
+  assert.deepEqual([first.sent, second.sent], [100, 0]);
+  await advance(20);
+  assert.deepEqual([first.sent, second.sent], [110, 10]);
+  await advance(20);
+  assert.deepEqual([first.sent, second.sent], [110, 30]);
+  await advance(400);
+  assert.equal(second.sent, 130, 'no more than a hundred are saved up');
+});
+
+test('a refusal waits no longer than a second, nor beyond its deadline', async (t) => {
+  const advance = stopClock(t);
+  const pace = new RefusalPace();
+  turns(pace, 5000);
+  const hurried = turns(pace, 10, 35);
+  const last = turns(pace, 1);
+  await advance(20);
+  assert.equal(hurried.sent, 0);
+  await advance(20);
+  assert.equal(hurried.sent, 10);
+  for (let tick = 0; tick < 47; tick++) await advance(20);
+  assert.equal(last.sent, 0);
+  await advance(20);
+  assert.equal(last.sent, 1);
+});
+
+test('one whose client has left takes no turn, and what is to happen then still does', async (t) => {
+  const advance = stopClock(t);
+  const pace = new RefusalPace();
+  const record: RequestRecord = { startedAt: 0 };
+  const closes: boolean[] = [];
+  record.onClose = (wasSent) => closes.push(wasSent);
+  turns(pace, 100);
+  let went = false;
+  void pace.turn(record, Number.POSITIVE_INFINITY).then(() => (went = true));
+  const others = turns(pace, 20);
+  record.onClose(false);
+  await advance(0);
+  assert.deepEqual([went, closes], [true, [false]]);
+  await advance(20);
+  assert.equal(others.sent, 20);
+});
+
+test('refusals are logged as a count a second for each model and code', async (t) => {
+  const advance = stopClock(t);
+  const lines: object[] = [];
+  const log = new RefusalLog(pino({ base: null, timestamp: false }, { write: (line) => lines.push(JSON.parse(line)) }));
+  for (let n = 0; n < 5; n++) log.add('a', 'overloaded');
+  log.add('a', 'queue_full');
+  await advance(999);
+  assert.deepEqual(lines, []);
+  await advance(1);
+  const line = { level: 40, msg: 'requests refused' };
+  assert.deepEqual(lines, [
+    { ...line, model: 'a', code: 'overloaded', count: 5 },
+    { ...line, model: 'a', code: 'queue_full', count: 1 },
+  ]);
+  await advance(5000);
+  assert.equal(lines.length, 2);
+  log.add('b', 'overloaded');
+  log.flush();
+  assert.deepEqual(lines.at(-1), { ...line, model: 'b', code: 'overloaded', count: 1 });
+  await advance(5000);
+  assert.equal(lines.length, 3);
+});
