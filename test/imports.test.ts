@@ -31,7 +31,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   engines: ['errors', 'tensor', 'network', 'addon-file'],
   // Level 3.
   'model-registry': ['errors', 'tensor', 'nearest', 'network', 'vgg', 'resnet', 'weights', 'batching', 'engines'],
-  'registry-metrics': ['metrics', 'model-registry'],
+  'registry-metrics': ['metrics', 'engines', 'model-registry'],
   'registry-log': ['weights', 'model-registry'],
   'admin-token': ['config'],
   comparison: ['config', 'preprocessing', 'engines', 'model-registry'],

@@ -85,9 +85,16 @@ async function reply(id: number, work: () => Promise<Message>): Promise<void> {
   for (let sent = 0; sent < frame.byteLength; ) sent += writeSync(pipe, frame, sent);
 }
 
-/** The first run of each size takes the memory that later runs use again. */
+/**
+ * The first run of each size takes the memory that later runs use again.
+ * @throws Error for a network whose answers are not finite: with sound weights a black picture has some
+ */
 async function warmUp(opened: Engine, { inputSize, maxBatchSize }: EngineSpec): Promise<void> {
   const pixels = new Uint8Array(maxBatchSize * inputSize * inputSize * 3);
   await opened.run(pixels.subarray(0, inputSize * inputSize * 3), 1);
-  await opened.run(pixels, maxBatchSize);
+  const { logits } = await opened.run(pixels, maxBatchSize);
+  if (logits.every(Number.isFinite)) return;
+  throw new Error(
+    'Its answer to a black picture is NaN or infinite: the weights are damaged, or not for this network.',
+  );
 }

@@ -17,7 +17,7 @@ export function healthRoutes({ registry }: RouteDeps): Route[] {
       method: 'GET',
       url: '/health/ready',
       summary:
-        'Whether every model is loaded and warm; 503 says which is not, and why. Those unloaded on request do not count.',
+        'Whether every model is loaded and has an engine; 503 says which has not, and why. Those unloaded on request do not count.',
       handler: ready,
     },
   ];
@@ -26,8 +26,9 @@ export function healthRoutes({ registry }: RouteDeps): Route[] {
     const models = registry.list().map(({ name, state, reason, progress }) => ({ name, state, reason, progress }));
     if (registry.ready) return { ready: true, models };
     const late = models
-      .filter(({ state }) => state !== 'ready')
+      .filter(({ state, reason }) => state !== 'ready' || reason !== null)
       .map(({ name, state, reason, progress }) => {
+        if (state === 'ready') return `${name} has ${reason}`;
         const more = reason ?? (progress && inWords(progress));
         return `${name} is ${state}${more === null ? '' : `: ${more}`}`;
       });
