@@ -5,8 +5,9 @@
  *                      [--engine-timeout-ms 1000] [--json]
  *
  * The real server runs in a process of its own. Each connection sends the sample pictures of the embedded model one after
- * the other, as fast as it is answered. Meanwhile the process of the engine is killed (SIGKILL) every two seconds, and every
- * fifth time stopped instead (SIGSTOP) and left so, for the server to find out by --engine-timeout-ms. Every answer is
+ * the other, as fast as it is answered. Meanwhile the process of the engine is killed (SIGKILL) every two seconds (one that
+ * takes longer than that to start: a second after it lives again), and every fifth time stopped instead (SIGSTOP) and left
+ * so, for the server to find out by --engine-timeout-ms. Every answer is
  * compared with what the server said before the first kill, and for the embedded model with the classes that are known.
  *
  * Exits with 1 when a request failed or an answer was wrong, and when nothing was asked or disturbed. --json prints one line
@@ -109,7 +110,7 @@ async function run(): Promise<number> {
   const disturbing = new AbortController();
   const endsAt = performance.now() + seconds * 1000;
   const isOver = () => performance.now() >= endsAt || interrupted.signal.aborted || server.exitCode !== null;
-  const chaos = disturb(tally, disturbing.signal);
+  const chaos = disturb(url, tally, disturbing.signal);
   await Promise.all(Array.from({ length: connections }, (_, at) => ask(clients, known, at, tally, isOver)));
   disturbing.abort();
   await chaos;
@@ -198,25 +199,35 @@ function isSame(seen: readonly Prediction[], expected: readonly Prediction[]): b
   );
 }
 
-/** Until the signal comes. While there is no process to disturb it waits for the next one. */
-async function disturb(tally: Tally, signal: AbortSignal): Promise<void> {
-  for (let turn = 1; ; turn++) {
-    await sleep(everyMs, undefined, { signal }).catch(() => undefined);
-    let pid = engineOf(server.pid);
-    while (pid === undefined && !signal.aborted) {
-      await sleep(5);
-      pid = engineOf(server.pid);
+/**
+ * Until the signal comes. An engine that takes long to start is given half the time between two kills to work in: else a
+ * large network would never get to an answer.
+ */
+async function disturb(url: string, tally: Tally, signal: AbortSignal): Promise<void> {
+  const pause = (ms: number) => sleep(ms, undefined, { signal }).catch(() => undefined);
+  for (let turn = 1; !signal.aborted; turn++) {
+    await pause(everyMs);
+    if (!(await isUp(url))) {
+      while (!signal.aborted && !(await isUp(url))) await pause(10);
+      await pause(everyMs / 2);
     }
-    if (signal.aborted || pid === undefined) return;
+    const pid = engineOf(server.pid);
+    if (signal.aborted || pid === undefined) continue;
     const isStop = turn % stopEvery === 0;
     try {
       process.kill(pid, isStop ? 'SIGSTOP' : 'SIGKILL');
-      if (isStop) tally.stops++;
-      else tally.kills++;
     } catch {
-      // It has just ended by itself.
+      continue; // It has just ended by itself.
     }
+    if (isStop) tally.stops++;
+    else tally.kills++;
+    // The server must find that out by itself.
+    while (isStop && !signal.aborted && engineOf(server.pid) === pid) await pause(10);
   }
+}
+
+async function isUp(url: string): Promise<boolean> {
+  return (await fetch(`${url}/health/ready`)).ok;
 }
 
 /** The process of the engine, which the server has started; undefined while there is none. */

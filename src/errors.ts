@@ -69,7 +69,11 @@ export class ServiceError extends Error {
  * reason cannot be told from one loss; another process is on its way, and the batch may be run again.
  */
 export class EngineLostError extends ServiceError {
-  constructor(options: ErrorOptions) {
+  /** By SIGKILL from without, which no picture can bring about. */
+  readonly wasKilled: boolean;
+
+  constructor({ wasKilled, ...options }: ErrorOptions & { readonly wasKilled: boolean }) {
     super('engine_failed', 'The engine was lost with this picture in it.', options);
+    this.wasKilled = wasKilled;
   }
 }

@@ -41,12 +41,17 @@ interface Entry<In, Out> extends Waiting, Linked<Entry<In, Out>> {
   deadlineTimer: NodeJS.Timeout | undefined;
   state: 'queued' | 'running' | 'answered';
   queueMs: number;
-  /** Engines that were lost while they had it. */
-  losses: number;
+  /** For engines that were lost while they had it: above 0 it is a suspect. */
+  blame: number;
 }
 
-/** An entry goes to an engine at most so often if each of them is lost: in a batch, and twice alone. */
-const mostLosses = 3;
+/**
+ * An entry is given up when it bears the blame for three lost engines: with others, and twice alone. Whoever kills engines
+ * from without (an operator, the kernel that needs memory) may do so ten times.
+ */
+const mostBlame = 30;
+const blameOfLoss = 10;
+const blameOfKill = 3;
 
 /** setTimeout takes a longer delay for 1 ms. An entry of this age (24 days) has no one left who waits for it. */
 const longestTimerMs = 2 ** 31 - 1;
@@ -125,7 +130,7 @@ export class Batcher<In, Out> {
         deadlineTimer: undefined,
         state: 'queued',
         queueMs: 0,
-        losses: 0,
+        blame: 0,
         previous: undefined,
         next: undefined,
       };
@@ -188,7 +193,7 @@ export class Batcher<In, Out> {
   #giveUp(entry: Entry<In, Out>, reason: LeaveReason): void {
     const error = leaveError(entry, reason);
     if (entry.state === 'queued') {
-      (entry.losses > 0 ? this.#suspects : this.#queue).remove(entry);
+      (entry.blame > 0 ? this.#suspects : this.#queue).remove(entry);
       this.#observer?.queueDepth(this.depth);
       if (this.depth === 0) this.#moved();
     }
@@ -303,9 +308,9 @@ export class Batcher<In, Out> {
   #suspect(batch: readonly Entry<In, Out>[], error: EngineLostError): void {
     for (const entry of batch) {
       if (entry.state !== 'running') continue;
-      entry.losses++;
-      if (entry.losses === mostLosses) {
-        const detail = `The engine was lost ${mostLosses} times with this picture in it, at last with it alone.`;
+      entry.blame += error.wasKilled ? blameOfKill : blameOfLoss;
+      if (entry.blame >= mostBlame) {
+        const detail = 'The engine was lost again and again with this picture in it, and at last with it alone.';
         this.#reject(entry, new ServiceError('engine_failed', detail, { cause: error.cause }));
         continue;
       }

@@ -11,6 +11,8 @@ export interface EngineChildOptions {
   /** Program that speaks the protocol on file descriptor 3. */
   readonly program: URL;
   readonly startTimeoutMs: number;
+  /** Pictures in the largest run before it is ready. */
+  readonly warmUpSize: number;
   readonly runTimeoutMs: number;
   /** Gets each line that the child writes to its standard error or output. */
   readonly log: (line: string) => void;
@@ -29,6 +31,8 @@ export type LossKind = 'killed' | 'exited' | 'hung' | 'garbage';
 export interface Loss {
   readonly kind: LossKind;
   readonly reason: string;
+  /** That killed it, unless this side sent it. */
+  readonly signal?: NodeJS.Signals;
 }
 
 /** The process could not start, is gone, or had to be killed: another one may do better. */
@@ -88,14 +92,14 @@ export class EngineChild {
    * takes the process with it; EngineDiedError with the child's own reason if it gave one.
    */
   static async start(spec: EngineSpec, options: EngineChildOptions): Promise<EngineChild> {
-    const { engine, startTimeoutMs, signal } = options;
+    const { engine, startTimeoutMs, warmUpSize, signal } = options;
     signal.throwIfAborted();
     const child = new EngineChild(spec, options);
     const onAbort = () => child.#kill('exited', 'closed while it was starting');
     signal.addEventListener('abort', onAbort);
     try {
       await child.#load(engine, startTimeoutMs);
-      const answer = await child.#ask({ type: 'start', spec }, startTimeoutMs);
+      const answer = await child.#ask({ type: 'start', spec, warmUpSize }, startTimeoutMs);
       if (answer.type === 'failure') throw new EngineDiedError({ kind: 'exited', reason: answer.message });
       if (answer.type !== 'ready' || answer.info.engine !== engine || answer.info.precision !== spec.precision)
         throw await child.#violated(`${answer.type} in answer to start`);
@@ -133,7 +137,7 @@ export class EngineChild {
       child.once('close', (code, signal) =>
         resolve(
           signal
-            ? { kind: 'killed', reason: `killed by ${signal}` }
+            ? { kind: 'killed', reason: `killed by ${signal}`, signal }
             : { kind: 'exited', reason: `exited with code ${code}` },
         ),
       );

@@ -75,7 +75,10 @@ export async function startEngine(whole: EngineSpec, given: EngineProcessOptions
     given.onChosen?.(engine, reason);
     const options: ChosenOptions = { ...given, engine };
     const startedAt = performance.now();
-    const first = await startChild(spec, options, signal, options.startTimeoutMs ?? firstStartTimeoutMs);
+    const first = await startChild(spec, options, signal, {
+      startTimeoutMs: options.startTimeoutMs ?? firstStartTimeoutMs,
+      warmUpSize: spec.maxBatchSize,
+    });
     return new EngineProcess(spec, options, closing, first, performance.now() - startedAt);
   };
   const { engine, reason } = chooseEngine(asked, isAddonBuilt(), spec);
@@ -158,7 +161,7 @@ class EngineProcess implements Engine {
         throw new ServiceError('engine_failed', 'The engine could not run this batch.', { cause: error });
       }
       this.#lost(child, error.loss);
-      throw new EngineLostError({ cause: error });
+      throw new EngineLostError({ cause: error, wasKilled: error.loss.signal === 'SIGKILL' });
     }
   }
 
@@ -230,7 +233,12 @@ class EngineProcess implements Engine {
       if (!isExhausted) await this.#pause(backoffMs(this.#losses));
       try {
         await refuseReplaced(this.#spec.files);
-        this.#adopt(await startChild(this.#spec, this.#options, signal, this.#restartTimeoutMs));
+        this.#adopt(
+          await startChild(this.#spec, this.#options, signal, {
+            startTimeoutMs: this.#restartTimeoutMs,
+            warmUpSize: 1, // Pictures wait, and half of the time until VGG-16 is ready goes into a whole batch.
+          }),
+        );
         return;
       } catch (error) {
         if (error instanceof OtherFileError) {
@@ -264,12 +272,12 @@ function startChild(
   spec: EngineSpec,
   options: ChosenOptions,
   signal: AbortSignal,
-  startTimeoutMs: number,
+  start: { readonly startTimeoutMs: number; readonly warmUpSize: number },
 ): Promise<EngineChild> {
   return EngineChild.start(spec, {
     engine: options.engine,
     program: options.program ?? new URL('./child.js', import.meta.url),
-    startTimeoutMs,
+    ...start,
     runTimeoutMs: options.runTimeoutMs ?? 60_000,
     log: options.log ?? (() => {}),
     env: options.env ?? {},
