@@ -208,17 +208,18 @@ export class ModelRegistry {
     const retryMs = mayRecover ? engineRetryMs : 0;
     const next = retryMs > 0 ? `; it is loaded again ${retryMs / 1000} s after that` : '';
     slot.closing = model.close();
-    this.#setFailed(slot, `its engine has given up: ${reason}${next}`, retryMs);
+    const status = { state: 'failed', reason: `its engine has given up: ${reason}${next}`, wasServed: true } as const;
+    this.#setStatus(slot, status, new Error(status.reason));
+    if (retryMs > 0) this.#loadLater(slot, retryMs);
   }
 
-  #setFailed(slot: Slot, reason: string, retryMs: number): void {
-    const status = { state: 'failed', reason, wasServed: true } as const;
-    this.#setStatus(slot, status, new Error(reason));
-    if (retryMs === 0) return;
+  /** Again and again, until it is ready or somebody does something else with it. */
+  #loadLater(slot: Slot, retryMs: number): void {
+    const { status } = slot;
     const retry = () => {
       if (slot.status !== status || this.#closed) return;
-      this.load(slot.manifest.name).catch((error: Error) => {
-        if (slot.status.state === 'failed') this.#setFailed(slot, error.message, retryMs);
+      this.load(slot.manifest.name).catch(() => {
+        if (slot.status.state === 'failed') this.#loadLater(slot, retryMs);
       });
     };
     slot.retry = setTimeout(retry, retryMs).unref();
