@@ -208,7 +208,7 @@ export const options = {
       'What computes the network; auto: tfjs on a GPU, else native where it is built and runs the network, else ' +
       'onnxruntime.',
   },
-  // VGG-19 in batches of 16 takes about 6 s on one thread without AVX; nobody waits beyond twice --timeout-ms.
+  // VGG-16 in a batch of 16 takes 5 s on one thread without AVX: a machine may be twelve times slower than that.
   engineTimeoutMs: {
     kind: integer('MS', 1, int32Max),
     default: 60_000,
