@@ -17,7 +17,7 @@ export function healthRoutes({ registry }: RouteDeps): Route[] {
       method: 'GET',
       url: '/health/ready',
       summary:
-        'Whether every model is loaded and has an engine; 503 says which has not, and why. Those unloaded on request do not count.',
+        'Whether every model is loaded and has an engine; 503 says which has not, and why. Not for those unloaded on request.',
       handler: ready,
     },
   ];
