@@ -92,3 +92,17 @@ export class ServiceError extends Error {
     return errorTable[this.code].title;
   }
 }
+
+/**
+ * The engine's process was lost while it had this batch: it died, hung, or answered nonsense. Whether the batch was the
+ * reason cannot be told from one loss; another process is on its way, and the batch may be run again.
+ */
+export class EngineLostError extends ServiceError {
+  /** By SIGKILL from without, which no picture can bring about. */
+  readonly wasKilled: boolean;
+
+  constructor({ wasKilled, ...options }: ErrorOptions & { readonly wasKilled: boolean }) {
+    super('engine_failed', 'The engine was lost with this picture in it.', options);
+    this.wasKilled = wasKilled;
+  }
+}

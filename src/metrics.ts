@@ -72,7 +72,15 @@ const table = {
   engineRestarts: {
     kind: 'counter',
     name: 'vgg_serve_engine_restarts_total',
-    help: 'Engine processes that ended by themselves and were started again.',
+    help:
+      'Engine processes that were lost and started again: killed by a signal, exited (or not able to start), hung beyond ' +
+      '--engine-timeout-ms, or with an answer that is garbage.',
+    labels: ['model', 'reason'],
+  },
+  engineUp: {
+    kind: 'gauge',
+    name: 'vgg_serve_engine_up',
+    help: 'Engine processes that live and are ready: 0 or 1, and up to the number of GPUs on several.',
     labels: ['model'],
   },
   inFlight: {

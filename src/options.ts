@@ -263,6 +263,25 @@ export const options = {
       'What computes the network; auto: tfjs on a GPU, else native where it is built and runs the network, else ' +
       'onnxruntime.',
   },
+  // VGG-16 in a batch of 16 takes 5 s on one thread without AVX: a machine may be twelve times slower than that.
+  engineTimeoutMs: {
+    kind: integer('MS', 1, int32Max),
+    default: 60_000,
+    verbs: ['serve'],
+    help: 'The longest that the engine may take for a batch; beyond it hangs, and its process is started anew.',
+  },
+  maxEngineFailures: {
+    kind: integer('N', 1, 1_000_000),
+    default: 5,
+    verbs: ['serve'],
+    help: 'So many engine processes of a model lost in a row, without an answer between them, and the model has failed.',
+  },
+  engineRetryMs: {
+    kind: integer('MS', 0, int32Max),
+    default: 30_000,
+    verbs: ['serve'],
+    help: 'After how long a model that has failed in this way is loaded again; 0: not before it is asked for.',
+  },
   device: {
     kind: device('DEVICE'),
     default: 'auto',

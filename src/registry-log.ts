@@ -6,6 +6,7 @@ import { everyTenth, type OnProgress } from './weights/hub-progress.js';
 export function registryLog(logger: Logger): Pick<RegistryObserver, 'stateChanged' | 'loadProgress' | 'loaded'> {
   /** By the name of each model that was loaded at least once, for its last load. */
   const fetches = new Map<string, OnProgress>();
+  const ready = new Set<string>();
   return {
     stateChanged(model, state, err) {
       if (state === 'loading')
@@ -13,8 +14,10 @@ export function registryLog(logger: Logger): Pick<RegistryObserver, 'stateChange
           model,
           everyTenth((line) => logger.info({ model }, line)),
         );
-      if (state === 'failed') logger.error({ model, err }, 'model not loaded');
+      if (state === 'failed') logger.error({ model, err }, ready.has(model) ? 'model failed' : 'model not loaded');
       if (state === 'unloaded' && fetches.has(model)) logger.info({ model }, 'model unloaded');
+      if (state === 'ready') ready.add(model);
+      else ready.delete(model);
     },
     loadProgress(model, { step, receivedBytes, totalBytes }) {
       if (step !== 'fetching' || receivedBytes === undefined) return;

@@ -1,6 +1,8 @@
+import type { LossKind } from './engines/child-handle.js';
 import type { Metrics } from './metrics.js';
 import type { ModelState, RegistryObserver } from './model-registry/observer.js';
 
+const lossKinds: readonly LossKind[] = ['killed', 'exited', 'hung', 'garbage'];
 const states: readonly ModelState[] = ['unloaded', 'loading', 'ready', 'failed'];
 
 /** Turns what the registry tells into metrics. */
@@ -11,7 +13,9 @@ export function registryMetrics(metrics: Metrics): RegistryObserver {
     stateChanged(model, current) {
       if (current !== 'ready') forget.get(model)?.(); // `loaded` comes just before `ready`.
       for (const state of states) metrics.modelState.set({ model, state }, state === current ? 1 : 0);
-      metrics.engineRestarts.inc({ model }, 0); // The series begins at 0, so that a rate sees the first restart.
+      // The series begin at 0, so that a rate sees the first restart.
+      for (const reason of lossKinds) metrics.engineRestarts.inc({ model, reason }, 0);
+      metrics.engineUp.inc({ model }, 0);
     },
     // No gauge: /health/ready tells how far a load is, and a scrape every 15 s would miss most of it.
     loadProgress: () => {},

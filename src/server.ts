@@ -86,10 +86,14 @@ async function listen(
         onChosen: (engine, reason) => logger.info({ model, engine, reason }, 'engine chosen'),
         onFallback: (reason) => logger.warn({ model, reason }, 'native engine not loaded, onnxruntime stands in'),
         log: (line) => logger.info({ model, line }, 'engine'),
-        onRestart(reason) {
-          metrics.engineRestarts.inc({ model });
-          logger.error({ model, reason }, 'engine restarted');
+        runTimeoutMs: config.engineTimeoutMs,
+        maxFailures: config.maxEngineFailures,
+        retryMs: config.engineRetryMs || undefined,
+        onRestart(reason, kind) {
+          metrics.engineRestarts.inc({ model, reason: kind });
+          logger.error({ model, reason, kind }, 'engine restarted');
         },
+        onLiving: (change) => metrics.engineUp.inc({ model }, change),
       }),
     compare: await comparison(config, start, (model, line) => logger.info({ model, line }, 'engine')),
     limits: config,
@@ -98,6 +102,7 @@ async function listen(
     precision: config.precision,
     isa: config.isa,
     cacheDir: config.cacheDir,
+    engineRetryMs: config.engineRetryMs,
     fetchWeights: hubWeights(config, process.env, (line) => logger.info({ line }, 'weights')),
     observer: toAll(registryMetrics(metrics), registryLog(logger), display),
   });

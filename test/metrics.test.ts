@@ -12,7 +12,7 @@ test('createMetrics() keeps two sets apart', async () => {
 test('names follow the conventions of Prometheus: base units, _total for counters alone', async () => {
   const { registry } = createMetrics();
   const own = registry.getMetricsAsArray().filter(({ name }) => name.startsWith('vgg_serve_'));
-  assert.equal(own.length, 21);
+  assert.equal(own.length, 22);
   for (const { name, type, help } of own as unknown as { name: string; type: string; help: string }[]) {
     assert.match(name, /^vgg_serve_[a-z]+(_[a-z]+)*$/);
     assert.equal(name.endsWith('_total'), type === 'counter', name);

@@ -117,7 +117,7 @@ for (const type of ['load', 'start', 'run'] as const) {
     const spec = tinySpec(await temporaryDir(t));
     const messages: Record<typeof type, Message> = {
       load: { type: 'load', engine: 'onnxruntime' },
-      start: { type: 'start', spec },
+      start: { type: 'start', spec, warmUpSize: 1 },
       run: { type: 'run', id: 1, n: 2, pixels: randomPixels(2, spec.inputSize) },
     };
     const program = fileURLToPath(new URL('../src/engines/child.js', import.meta.url));

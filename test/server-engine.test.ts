@@ -45,7 +45,9 @@ const classify = (url: string) =>
   fetch(`${url}/classify`, { method: 'POST', headers: { 'content-type': 'image/png' }, body: red });
 const isAlive = async (url: string) => (await fetch(`${url}/health/live`)).status === 200;
 const restartsOf = async (url: string) =>
-  /^vgg_serve_engine_restarts_total\{model="colours"\} (\d+)$/m.exec(await (await fetch(`${url}/metrics`)).text())?.[1];
+  /^vgg_serve_engine_restarts_total\{model="colours",reason="killed"\} (\d+)$/m.exec(
+    await (await fetch(`${url}/metrics`)).text(),
+  )?.[1];
 
 test('the server whose engine is killed five times answers in between, and counts', { skip }, async (t) => {
   const { url, engine } = await serve(t);

@@ -132,11 +132,14 @@ test('a model that is unloaded and loaded ten times: each time its process is go
 
 test('startServer() counts the restarts of an engine', async (t) => {
   const { url, loaded } = await start(t, {}, async (_spec, { onRestart }) => {
-    onRestart?.('killed');
+    onRestart?.('killed by SIGKILL', 'killed');
     return new ColourEngine();
   });
   await loaded;
-  assert.match(await (await fetch(`${url}/metrics`)).text(), /^vgg_serve_engine_restarts_total\{model="colours"\} 1$/m);
+  assert.match(
+    await (await fetch(`${url}/metrics`)).text(),
+    /^vgg_serve_engine_restarts_total\{model="colours",reason="killed"\} 1$/m,
+  );
 });
 
 test('startServer() on a port that is taken', async (t) => {

@@ -1,5 +1,5 @@
 import { setMaxListeners } from 'node:events';
-import { refusal, ServiceError } from '../errors.js';
+import { EngineLostError, refusal, ServiceError } from '../errors.js';
 import { type Linked, LinkedQueue } from './linked-queue.js';
 import { type BatchPolicy, type LeaveReason, nextBatch, reasonToLeave, type Waiting } from './policy.js';
 import { predictMs, restMs, Speed } from './speed.js';
@@ -56,7 +56,17 @@ interface Entry<In, Out> extends Waiting, Linked<Entry<In, Out>> {
   deadlineTimer: NodeJS.Timeout | undefined;
   state: 'queued' | 'running' | 'answered';
   queueMs: number;
+  /** For engines that were lost while they had it: above 0 it is a suspect. */
+  blame: number;
 }
+
+/**
+ * An entry is given up when it bears the blame for three lost engines: with others, and twice alone. Whoever kills engines
+ * from without (an operator, the kernel that needs memory) may do so ten times.
+ */
+const mostBlame = 30;
+const blameOfLoss = 10;
+const blameOfKill = 3;
 
 /** setTimeout takes a longer delay for 1 ms. An entry of this age (24 days) has no one left who waits for it. */
 const longestTimerMs = 2 ** 31 - 1;
@@ -67,13 +77,17 @@ const longestTimerMs = 2 ** 31 - 1;
  * go in their order.
  *
  * If `run` fails for a batch, its halves are tried again, until only the entries that fail alone are rejected, each with
- * its own error.
+ * its own error. If the engine is lost with a batch (EngineLostError), one of its entries may be the reason, or none: each
+ * goes alone from then on, before all others, and is rejected when the engine is lost with it once more than may be chance.
+ * Another ServiceError than `engine_failed` says nothing of the entries: all of the batch are rejected with it.
  */
 export class Batcher<In, Out> {
   readonly #run: (inputs: In[]) => Promise<Out[]>;
   readonly #limits: BatchLimits;
   readonly #observer: BatchObserver | undefined;
   readonly #queue = new LinkedQueue<Entry<In, Out>>();
+  /** Those with which an engine was lost: they wait again, and go alone. */
+  readonly #suspects = new LinkedQueue<Entry<In, Out>>();
   readonly #lanes: number;
   #lanesAtWork = 0;
   /** One for each lane at work: until the queue is empty or waits for its batch to fill. */
@@ -85,6 +99,9 @@ export class Batcher<In, Out> {
   readonly #speed: Speed;
   /** One for each lane that has a batch. */
   readonly #running = new Set<{ readonly size: number; readonly startedAt: number }>();
+  #isPaused = false;
+  /** Of a close() that waits for entries which no lane has. */
+  #whenMoved: (() => void) | undefined;
 
   /** @param run one output for each input, in the same order; at most `lanes` are under way at a time */
   constructor(run: (inputs: In[]) => Promise<Out[]>, limits: BatchLimits, observer?: BatchObserver, lanes = 1) {
@@ -97,7 +114,19 @@ export class Batcher<In, Out> {
 
   /** Entries that wait; those that the engine has are not counted. */
   get depth(): number {
-    return this.#queue.length;
+    return this.#queue.length + this.#suspects.length;
+  }
+
+  /** While there is no engine: entries wait in the queue, and may leave it. What `run` has is not touched. */
+  pause(): void {
+    this.#isPaused = true;
+  }
+
+  resume(): void {
+    if (!this.#isPaused) return;
+    this.#isPaused = false;
+    this.#work();
+    this.#moved();
   }
 
   /**
@@ -150,6 +179,7 @@ export class Batcher<In, Out> {
         deadlineTimer: undefined,
         state: 'queued',
         queueMs: 0,
+        blame: 0,
         previous: undefined,
         next: undefined,
       };
@@ -169,7 +199,15 @@ export class Batcher<In, Out> {
   async close(): Promise<void> {
     this.#closed = true;
     this.#work();
-    while (this.#working.size > 0) await Promise.all(this.#working);
+    while (this.#working.size > 0 || this.depth > 0) {
+      if (this.#working.size > 0) await Promise.all(this.#working);
+      else await new Promise<void>((resolve) => (this.#whenMoved = resolve));
+    }
+  }
+
+  #moved(): void {
+    this.#whenMoved?.();
+    this.#whenMoved = undefined;
   }
 
   #refusal(entry: Entry<In, Out>): ServiceError | undefined {
@@ -211,8 +249,9 @@ export class Batcher<In, Out> {
   #giveUp(entry: Entry<In, Out>, reason: LeaveReason): void {
     const error = leaveError(entry, reason);
     if (entry.state === 'queued') {
-      this.#queue.remove(entry);
+      (entry.blame > 0 ? this.#suspects : this.#queue).remove(entry);
       this.#observer?.queueDepth(this.depth);
+      if (this.depth === 0) this.#moved();
     }
     this.#markAnswered(entry);
     entry.reject(error);
@@ -225,7 +264,7 @@ export class Batcher<In, Out> {
   }
 
   #work(): void {
-    if (this.#isStarting || this.#lanesAtWork === this.#lanes) return;
+    if (this.#isPaused || this.#isStarting || this.#lanesAtWork === this.#lanes) return;
     this.#isStarting = true;
     this.#lanesAtWork++;
     const lane = this.#runBatches();
@@ -246,8 +285,12 @@ export class Batcher<In, Out> {
     this.#lanesAtWork--;
   }
 
+  /** Empty: there is nothing to do for a lane now. */
   #takeBatch(): Entry<In, Out>[] {
     clearTimeout(this.#waitTimer);
+    if (this.#isPaused) return [];
+    const suspect = this.#takeSuspect();
+    if (suspect) return [suspect];
     const now = performance.now();
     const policy = this.#closed ? { ...this.#limits, maxWaitMs: 0 } : this.#limits;
     const { leaving, batch, waitMs } = nextBatch(this.#queue, now, policy);
@@ -262,6 +305,21 @@ export class Batcher<In, Out> {
     if (batch.length > 0) this.#observer?.queueDepth(this.depth);
     if (waitMs > 0) this.#waitTimer = setTimeout(() => this.#work(), Math.ceil(waitMs)).unref();
     return batch;
+  }
+
+  #takeSuspect(): Entry<In, Out> | undefined {
+    for (let entry = this.#suspects.first; entry; entry = this.#suspects.first) {
+      const reason = reasonToLeave(entry, performance.now());
+      if (reason) {
+        this.#giveUp(entry, reason);
+        continue;
+      }
+      this.#suspects.remove(entry);
+      entry.state = 'running';
+      this.#observer?.queueDepth(this.depth);
+      return entry;
+    }
+    return undefined;
   }
 
   async #answer(batch: readonly Entry<In, Out>[]): Promise<void> {
@@ -287,10 +345,13 @@ export class Batcher<In, Out> {
   }
 
   async #splitOrReject(batch: readonly Entry<In, Out>[], error: unknown): Promise<void> {
-    const [only, ...others] = batch;
-    if (only && others.length === 0) {
-      this.#markAnswered(only);
-      only.reject(error);
+    if (error instanceof EngineLostError) {
+      this.#suspect(batch, error);
+      return;
+    }
+    const saysNothing = error instanceof ServiceError && error.code !== 'engine_failed';
+    if (batch.length === 1 || saysNothing) {
+      for (const entry of batch) this.#reject(entry, error);
       return;
     }
     const half = Math.ceil(batch.length / 2);
@@ -298,6 +359,32 @@ export class Batcher<In, Out> {
       const unanswered = part.filter(({ state }) => state === 'running');
       if (unanswered.length > 0) await this.#answer(unanswered);
     }
+  }
+
+  /**
+   * They wait again, behind those that do so already: an entry that is the reason is then not twice in a row the first,
+   * and the others are answered before it does harm again.
+   */
+  #suspect(batch: readonly Entry<In, Out>[], error: EngineLostError): void {
+    for (const entry of batch) {
+      if (entry.state !== 'running') continue;
+      entry.blame += error.wasKilled ? blameOfKill : blameOfLoss;
+      if (entry.blame >= mostBlame) {
+        const detail = 'The engine was lost again and again with this picture in it, and at last with it alone.';
+        this.#reject(entry, new ServiceError('engine_failed', detail, { cause: error.cause }));
+        continue;
+      }
+      entry.state = 'queued';
+      this.#suspects.push(entry);
+    }
+    this.#observer?.queueDepth(this.depth);
+  }
+
+  /** Does nothing to an entry that has left. */
+  #reject(entry: Entry<In, Out>, error: unknown): void {
+    if (entry.state !== 'running') return;
+    this.#markAnswered(entry);
+    entry.reject(error);
   }
 }
 

@@ -14,6 +14,10 @@ export class LinkedQueue<T extends Linked<T>> {
     return this.#length;
   }
 
+  get first(): T | undefined {
+    return this.#first;
+  }
+
   push(entry: T): void {
     entry.previous = this.#last;
     entry.next = undefined;

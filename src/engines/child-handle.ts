@@ -12,6 +12,8 @@ export interface EngineChildOptions {
   /** Program that speaks the protocol on file descriptor 3. */
   readonly program: URL;
   readonly startTimeoutMs: number;
+  /** Pictures in the largest run before it is ready. */
+  readonly warmUpSize: number;
   readonly runTimeoutMs: number;
   /** Gets each line that the child writes to its standard error or output. */
   readonly log: (line: string) => void;
@@ -21,9 +23,28 @@ export interface EngineChildOptions {
   readonly signal: AbortSignal;
 }
 
+/**
+ * How a process is lost: `killed` by a signal that was not ours, `exited` by itself or not able to start, `hung` beyond its
+ * time, or `garbage`: it has answered what cannot be an answer.
+ */
+export type LossKind = 'killed' | 'exited' | 'hung' | 'garbage';
+
+export interface Loss {
+  readonly kind: LossKind;
+  readonly reason: string;
+  /** That killed it, unless this side sent it. */
+  readonly signal?: NodeJS.Signals;
+}
+
 /** The process could not start, is gone, or had to be killed: another one may do better. */
 export class EngineDiedError extends Error {
   override readonly name: string = 'EngineDiedError';
+  readonly loss: Loss;
+
+  constructor(loss: Loss, message = loss.reason) {
+    super(message);
+    this.loss = loss;
+  }
 }
 
 /** The engine's library cannot be loaded on this machine, whatever the network. The message says what to do. */
@@ -58,13 +79,13 @@ export class EngineChild {
   readonly #pipe: Duplex;
   readonly #classes: number;
   readonly #runTimeoutMs: number;
-  /** Resolves with the reason once the process is gone; never rejects. */
-  readonly ended: Promise<string>;
+  /** Resolves once the process is gone; never rejects. */
+  readonly ended: Promise<Loss>;
   #info: EngineInfo | undefined;
   #question: Question | undefined;
   #lastId = 0;
   /** Why this side killed the child. */
-  #fault: string | undefined;
+  #fault: Loss | undefined;
   #over = false;
 
   /**
@@ -72,21 +93,21 @@ export class EngineChild {
    * takes the process with it; EngineDiedError with the child's own reason if it gave one.
    */
   static async start(spec: EngineSpec, options: EngineChildOptions): Promise<EngineChild> {
-    const { engine, startTimeoutMs, signal } = options;
+    const { engine, startTimeoutMs, warmUpSize, signal } = options;
     signal.throwIfAborted();
     const child = new EngineChild(spec, options);
-    const onAbort = () => child.#kill('closed while it was starting');
+    const onAbort = () => child.#kill('exited', 'closed while it was starting');
     signal.addEventListener('abort', onAbort);
     try {
       await child.#load(engine, startTimeoutMs);
-      const answer = await child.#ask({ type: 'start', spec }, startTimeoutMs);
-      if (answer.type === 'failure') throw new EngineDiedError(answer.message);
+      const answer = await child.#ask({ type: 'start', spec, warmUpSize }, startTimeoutMs);
+      if (answer.type === 'failure') throw new EngineDiedError({ kind: 'exited', reason: answer.message });
       if (answer.type !== 'ready' || answer.info.engine !== engine || answer.info.precision !== spec.precision)
         throw await child.#violated(`${answer.type} in answer to start`);
       child.#info = answer.info;
       return child;
     } catch (error) {
-      child.#kill('it could not start');
+      child.#kill('exited', 'it could not start');
       await child.ended;
       throw error;
     } finally {
@@ -114,19 +135,27 @@ export class EngineChild {
     for (const stream of [child.stdout, child.stderr]) createInterface(stream as Readable).on('line', options.log);
 
     // 'close' comes after the last byte of every pipe, 'exit' may come before.
-    this.ended = new Promise<string>((resolve) => {
-      child.once('close', (code, signal) => resolve(signal ? `killed by ${signal}` : `exited with code ${code}`));
-      child.once('error', (error) => resolve(error.message)); // It could not be started at all.
-    }).then((reason) => this.#end(this.#fault ?? reason));
+    this.ended = new Promise<Loss>((resolve) => {
+      child.once('close', (code, signal) =>
+        resolve(
+          signal
+            ? { kind: 'killed', reason: `killed by ${signal}`, signal }
+            : { kind: 'exited', reason: `exited with code ${code}` },
+        ),
+      );
+      // It could not be started at all.
+      child.once('error', (error) => resolve({ kind: 'exited', reason: error.message }));
+    }).then((loss) => this.#end(this.#fault ?? loss));
   }
 
   async #load(engine: EngineName, timeoutMs: number): Promise<void> {
-    const answer = await this.#ask({ type: 'load', engine }, timeoutMs).catch((error: Error) => {
-      if (this.#fault !== undefined) throw error; // This side ended it: that says nothing of the library.
+    const answer = await this.#ask({ type: 'load', engine }, timeoutMs).catch((error: unknown) => {
+      // This side ended it: that says nothing of the library.
+      if (this.#fault !== undefined || !(error instanceof EngineDiedError)) throw error;
       const what = `The ${engine} engine cannot be loaded: its process ended (${error.message}).`;
-      throw new EngineLoadError(`${what} ${loadAdvice[engine]}`);
+      throw new EngineLoadError(error.loss, `${what} ${loadAdvice[engine]}`);
     });
-    if (answer.type === 'failure') throw new EngineLoadError(answer.message);
+    if (answer.type === 'failure') throw new EngineLoadError({ kind: 'exited', reason: answer.message });
     if (answer.type !== 'loaded') throw await this.#violated(`${answer.type} in answer to load`);
   }
 
@@ -139,7 +168,10 @@ export class EngineChild {
     return this.#process.pid;
   }
 
-  /** Throws EngineDiedError when the process dies, hangs or breaks the protocol; EngineFailureError with its own words. */
+  /**
+   * Throws EngineDiedError when the process dies, hangs, breaks the protocol or answers with numbers that are not finite;
+   * EngineFailureError with its own words.
+   */
   async run(pixels: Uint8Array, n: number): Promise<EngineResult> {
     const id = ++this.#lastId;
     const answer = await this.#ask({ type: 'run', id, n, pixels }, this.#runTimeoutMs);
@@ -147,22 +179,31 @@ export class EngineChild {
     if (answer.type !== 'result' || answer.id !== id || answer.logits.length !== n * this.#classes) {
       throw await this.#violated(`${answer.type} in answer to run ${id}`);
     }
+    // Sound weights give finite logits for any picture. This process's are not, or no longer.
+    if (!answer.logits.every(Number.isFinite))
+      throw await this.#distrust('answered with logits that are NaN or infinite');
     return { logits: answer.logits, computeMs: answer.computeMs };
   }
 
   /** Lets a run in flight end, at most `graceMs` long. */
   async close(graceMs: number): Promise<void> {
     if (!this.#over) writeMessage(this.#pipe, { type: 'close' });
-    const timer = setTimeout(() => this.#kill(`still busy ${graceMs} ms after it was asked to close`), graceMs).unref();
+    const timer = setTimeout(
+      () => this.#kill('hung', `still busy ${graceMs} ms after it was asked to close`),
+      graceMs,
+    ).unref();
     await this.ended;
     clearTimeout(timer);
   }
 
   #ask(message: Message, timeoutMs: number): Promise<Message> {
     if (this.#question) throw new Error('an engine answers one question at a time');
-    if (this.#over) throw new EngineDiedError('the process has ended');
+    if (this.#over) throw new EngineDiedError({ kind: 'exited', reason: 'the process has ended' });
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => this.#kill(`no answer to ${message.type} within ${timeoutMs} ms`), timeoutMs);
+      const timer = setTimeout(
+        () => this.#kill('hung', `no answer to ${message.type} within ${timeoutMs} ms`),
+        timeoutMs,
+      );
       this.#question = { resolve, reject, timer: timer.unref() };
       writeMessage(this.#pipe, message);
     });
@@ -182,25 +223,30 @@ export class EngineChild {
     }
   }
 
-  /** The child has broken the protocol: no later byte of it can be trusted. */
-  async #violated(what: string): Promise<EngineDiedError> {
-    this.#pipe.destroy();
-    this.#kill(`broke the protocol: ${what}`);
-    await this.ended;
-    return new EngineDiedError(this.#fault);
+  /** The child has broken the protocol. */
+  #violated(what: string): Promise<EngineDiedError> {
+    return this.#distrust(`broke the protocol: ${what}`);
   }
 
-  #kill(reason: string): void {
-    this.#fault ??= reason;
+  /** No later byte of the child can be trusted. */
+  async #distrust(reason: string): Promise<EngineDiedError> {
+    this.#pipe.destroy();
+    this.#kill('garbage', reason);
+    await this.ended;
+    return new EngineDiedError(this.#fault ?? { kind: 'garbage', reason });
+  }
+
+  #kill(kind: LossKind, reason: string): void {
+    this.#fault ??= { kind, reason };
     this.#process.kill('SIGKILL');
   }
 
-  #end(reason: string): string {
+  #end(loss: Loss): Loss {
     this.#over = true;
     const question = this.#question;
     this.#question = undefined;
     clearTimeout(question?.timer);
-    question?.reject(new EngineDiedError(reason));
-    return reason;
+    question?.reject(new EngineDiedError(loss));
+    return loss;
   }
 }

@@ -56,7 +56,7 @@ async function answer(message: Message): Promise<void> {
         if (!open) throw new Error('a start before the load');
         engine = await open(message.spec);
         const startedAt = performance.now();
-        await warmUp(engine, message.spec);
+        await warmUp(engine, message.spec.inputSize, message.warmUpSize);
         return { type: 'ready', info: { ...engine.info, warmUpMs: performance.now() - startedAt } };
       });
     case 'run':
@@ -85,9 +85,16 @@ async function reply(id: number, work: () => Promise<Message>): Promise<void> {
   for (let sent = 0; sent < frame.byteLength; ) sent += writeSync(pipe, frame, sent);
 }
 
-/** The first run of each size takes the memory that later runs use again. */
-async function warmUp(opened: Engine, { inputSize, maxBatchSize }: EngineSpec): Promise<void> {
-  const pixels = new Uint8Array(maxBatchSize * inputSize * inputSize * 3);
-  await opened.run(pixels.subarray(0, inputSize * inputSize * 3), 1);
-  await opened.run(pixels, maxBatchSize);
+/**
+ * The first run of each size takes the memory that later runs use again.
+ * @throws Error for a network whose answers are not finite: with sound weights a black picture has some
+ */
+async function warmUp(opened: Engine, inputSize: number, largest: number): Promise<void> {
+  const pixels = new Uint8Array(largest * inputSize * inputSize * 3);
+  const { logits } = await opened.run(pixels.subarray(0, inputSize * inputSize * 3), 1);
+  if (largest > 1) await opened.run(pixels, largest);
+  if (logits.every(Number.isFinite)) return;
+  throw new Error(
+    'Its answer to a black picture is NaN or infinite: the weights are damaged, or not for this network.',
+  );
 }

@@ -1,5 +1,6 @@
 import type { Layer } from '../network/layer.js';
 import type { TensorSource } from '../tensor.js';
+import type { FileStamp } from './file-stamp.js';
 
 /**
  * In which numbers a network is computed: `fp32` gives PyTorch's answer; `bf16` computes all of it in bfloat16,
@@ -33,6 +34,8 @@ export interface EngineSpec {
   readonly std: readonly [number, number, number];
   /** Every parameter and running statistic of `layers`, by torch's name. */
   readonly tensors: readonly TensorSource[];
+  /** What the files of the tensors are; an engine reads no other ones of their names. @default as they are at the first start */
+  readonly files?: readonly FileStamp[] | undefined;
   readonly maxBatchSize: number;
   readonly threads: number;
   /**
@@ -85,16 +88,33 @@ export interface EngineResult {
   readonly computeMs: number;
 }
 
+/** Whether a run would begin at once (`up`), wait (`down`), or be refused (`failed`). */
+export type EngineCondition =
+  | { readonly state: 'up' }
+  /** No process lives. `attempt` counts the processes that were started since the last run that was answered. */
+  | { readonly state: 'down'; readonly reason: string; readonly attempt: number }
+  /** It has given up. `mayRecover`: the same network, started anew, may do better. */
+  | { readonly state: 'failed'; readonly reason: string; readonly mayRecover: boolean };
+
 /**
  * Pixels in, logits out. As many runs at a time as it has lanes: the caller waits for a result before it sends the next.
  * `run` only reads `pixels`, and only until its promise settles. A run may be repeated: it has no side effect.
+ *
+ * An engine never repeats a run by itself. One whose process is lost rejects, and the caller alone, who knows what is in
+ * the batch (the Batcher), decides what is run again, and with whom. While no process lives a run waits.
  */
 export interface Engine {
   readonly info: EngineInfo;
   /** @default 1 */
   readonly lanes?: number;
-  /** @param pixels [n, inputSize, inputSize, 3] RGB, 1 <= n <= maxBatchSize. Throws ServiceError `engine_failed`, `shutting_down`. */
+  /**
+   * @param pixels [n, inputSize, inputSize, 3] RGB, 1 <= n <= maxBatchSize
+   * @throws EngineLostError when its process was lost during the run; ServiceError `engine_failed` when the process lives
+   *   and could not run the batch, `model_not_ready` when it has given up, `shutting_down`
+   */
   run(pixels: Uint8Array, n: number): Promise<EngineResult>;
+  /** Calls the listener at once, and at each change of the condition. @default always up */
+  watch?(listener: (condition: EngineCondition) => void): void;
   /** A run in flight is answered first. Later runs throw. */
   close(): Promise<void>;
 }

@@ -8,7 +8,7 @@
  *     header    u32 bytes in the body, u32 index into `frameTypes`
  *     load      JSON {engine}
  *     loaded    empty
- *     start     JSON {spec}
+ *     start     JSON {spec, warmUpSize}
  *     ready     JSON EngineInfo
  *     run       u32 id, u32 n, u8 pixels [n, size, size, 3]
  *     result    u32 id, u32 zero, f64 computeMs, f32 logits [n, classes]
@@ -25,7 +25,8 @@ export type Message =
   /** Asked first: an engine whose library cannot be loaded here is then told from a network that it cannot start. */
   | { readonly type: 'load'; readonly engine: EngineName }
   | { readonly type: 'loaded' }
-  | { readonly type: 'start'; readonly spec: EngineSpec }
+  /** `warmUpSize`: pictures in the largest run of the warm-up. */
+  | { readonly type: 'start'; readonly spec: EngineSpec; readonly warmUpSize: number }
   | { readonly type: 'ready'; readonly info: EngineInfo }
   | { readonly type: 'run'; readonly id: number; readonly n: number; readonly pixels: Uint8Array }
   | { readonly type: 'result'; readonly id: number; readonly computeMs: number; readonly logits: Float32Array }
@@ -63,7 +64,7 @@ function encodeBody(message: Message): Uint8Array[] {
     case 'load':
       return [Buffer.from(JSON.stringify({ engine: message.engine }))];
     case 'start':
-      return [Buffer.from(JSON.stringify({ spec: message.spec }))];
+      return [Buffer.from(JSON.stringify({ spec: message.spec, warmUpSize: message.warmUpSize }))];
     case 'ready':
       return [Buffer.from(JSON.stringify(message.info))];
     case 'run': {
@@ -162,7 +163,7 @@ function decode(type: FrameType, body: Uint8Array<ArrayBuffer>): Message {
     case 'load':
       return { type, engine: (parseJson(type, view) as { engine: EngineName }).engine };
     case 'start':
-      return { type, spec: (parseJson(type, view) as { spec: EngineSpec }).spec };
+      return { type, ...(parseJson(type, view) as { spec: EngineSpec; warmUpSize: number }) };
     case 'ready':
       return { type, info: parseJson(type, view) as EngineInfo };
     case 'run':

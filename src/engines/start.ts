@@ -5,7 +5,9 @@ import { EnginePool } from './pool.js';
 import { type EngineProcessOptions, startEngine } from './process.js';
 import { gpuHere } from './tfjs/gpu.js';
 
-export interface StartOptions extends EngineProcessOptions {
+export interface StartOptions extends Omit<EngineProcessOptions, 'retryMs'> {
+  /** After how long an engine beside others that has given up tries again. @default never */
+  readonly retryMs?: number | undefined;
   /** @default 'auto' */
   readonly device?: DeviceChoice;
   /** Rounds the factors of products on a GPU to 10 bits: faster, and less exact. @default false */
@@ -20,10 +22,12 @@ export async function startOnDevice(spec: EngineSpec, options: StartOptions = {}
   const { device = 'auto', engine: asked = 'auto', allowTf32 = false } = options;
   const mayUseGpu = device !== 'cpu' && asked !== 'native';
   const chosen = chooseGpus(asked, device, spec, mayUseGpu ? await gpuHere() : notLookedFor);
-  if (!chosen) return startEngine(spec, { ...options, env: { CUDA_VISIBLE_DEVICES: '-1' } });
+  if (!chosen) return startEngine(spec, { ...options, retryMs: undefined, env: { CUDA_VISIBLE_DEVICES: '-1' } });
   const { engine, gpus, reason } = chosen;
+  // One among several tries again by itself; a model without any is started anew by whoever loads it.
+  const retryMs = gpus.length > 1 ? options.retryMs : undefined;
   const starting = gpus.map((gpu) =>
-    startEngine({ ...spec, gpu }, { ...options, engine, reason, env: environmentOf(gpu, allowTf32) }),
+    startEngine({ ...spec, gpu }, { ...options, retryMs, engine, reason, env: environmentOf(gpu, allowTf32) }),
   );
   const settled = await Promise.allSettled(starting);
   const started = settled.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));

@@ -1,3 +1,4 @@
+import { Batcher } from '../batching/batcher.js';
 import { isasOf } from '../engines/choose.js';
 import type { Engine, EngineSpec, IsaChoice } from '../engines/engine.js';
 import type { Samples } from './samples.js';
@@ -40,7 +41,8 @@ export function referenceSpec(spec: EngineSpec): EngineSpec {
 }
 
 /**
- * Runs pictures in batches no larger than those of `referenceSpec`.
+ * Runs pictures in batches no larger than those of `referenceSpec`; through a batcher, which knows what to do when the
+ * engine is lost.
  * @param spec of the engine
  * @param pictures each [inputSize, inputSize, 3]
  * @returns for each picture [classes]
@@ -51,17 +53,17 @@ export async function logitsOf(
   pictures: readonly Uint8Array[],
   signal: AbortSignal,
 ): Promise<Float32Array[]> {
-  const batchSize = Math.min(maxBatchSize, largestBatch);
-  const answers: Float32Array[] = [];
-  for (let first = 0; first < pictures.length; first += batchSize) {
+  const run = async (batch: readonly Uint8Array[]) => {
+    const { logits } = await engine.run(Buffer.concat(batch, batch.length * inputSize ** 2 * 3), batch.length);
+    return batch.map((_, at) => logits.slice(at * classes, (at + 1) * classes));
+  };
+  const limits = { maxBatchSize: Math.min(maxBatchSize, largestBatch), maxWaitMs: 0, maxQueue: pictures.length };
+  const batcher = new Batcher(run, limits);
+  const answers = await Promise.all(pictures.map((picture) => batcher.submit(picture, { signal }))).catch((error) => {
     signal.throwIfAborted();
-    const batch = pictures.slice(first, first + batchSize);
-    const pixels = new Uint8Array(batch.length * inputSize ** 2 * 3);
-    for (const [at, picture] of batch.entries()) pixels.set(picture, at * picture.length);
-    const { logits } = await engine.run(pixels, batch.length);
-    for (let at = 0; at < batch.length; at++) answers.push(logits.slice(at * classes, (at + 1) * classes));
-  }
-  return answers;
+    throw error;
+  });
+  return answers.map(({ output }) => output);
 }
 
 /** @param logits of the samples of the reference, in their order */

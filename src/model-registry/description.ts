@@ -21,7 +21,8 @@ export type ModelStatus =
       readonly progress: LoadProgress;
     }
   | { readonly state: 'ready'; readonly model: Model }
-  | { readonly state: 'failed'; readonly reason: string };
+  /** `wasServed`: it was ready, and its engine has given up. */
+  | { readonly state: 'failed'; readonly reason: string; readonly wasServed?: boolean };
 
 interface Described {
   readonly manifest: Manifest;
@@ -35,7 +36,7 @@ export interface ModelSummary {
   readonly name: string;
   readonly weights: string;
   readonly state: ModelState;
-  /** Why loading failed. */
+  /** Why it failed; of a model that is ready: why it has no engine at the moment, for which its pictures wait. */
   readonly reason: string | null;
   /** While it is loading. */
   readonly progress: ProgressSummary | null;
@@ -108,7 +109,7 @@ export function summarizeModel({ manifest, network, precision, status }: Describ
     name: manifest.name,
     weights: manifest.weights,
     state: status.state,
-    reason: status.state === 'failed' ? withoutFolder(status.reason, manifest) : null,
+    reason: reasonOf(manifest, status),
     progress: status.state === 'loading' ? summarizeProgress(status.progress) : null,
     num_params: parameterCount(network),
     'acc@1': meta['acc@1'] ?? null,
@@ -131,6 +132,26 @@ export function summarizeModel({ manifest, network, precision, status }: Describ
     recipe: meta.recipe ?? null,
     dataset: meta.dataset ?? null,
   };
+}
+
+function reasonOf(manifest: Manifest, status: ModelStatus): string | null {
+  if (status.state === 'failed') return withoutFolder(status.reason, manifest);
+  const reason = status.state === 'ready' ? withoutEngine(status.model) : undefined;
+  return reason === undefined ? null : withoutFolder(reason, manifest);
+}
+
+/** Why a model that is ready has no engine; undefined where it has one. */
+export function withoutEngine({ condition }: Model): string | undefined {
+  switch (condition.state) {
+    case 'up':
+      return undefined;
+    case 'down':
+      return `no engine: ${condition.reason}; starting again, attempt ${condition.attempt}`;
+    case 'failed':
+      return `no engine: ${condition.reason}`;
+    default:
+      return condition satisfies never;
+  }
 }
 
 function summarizeProgress({ step, receivedBytes, totalBytes }: LoadProgress): ProgressSummary {

@@ -1,6 +1,9 @@
+import { resolve } from 'node:path';
 import type { BatchLimits } from '../batching/batcher.js';
 import type { Engine, EngineSpec, IsaChoice, Precision } from '../engines/engine.js';
+import { type FileStamp, refuseReplaced, stampOf } from '../engines/file-stamp.js';
 import { stateDict } from '../network/state-dict.js';
+import type { TensorSource } from '../tensor.js';
 import { hashPrefix } from '../weights/catalogue.js';
 import { type Checkpoint, readCheckpoint } from '../weights/checkpoint.js';
 import { asFloat32 } from '../weights/convert.js';
@@ -42,6 +45,8 @@ export interface LoadDeps {
   readonly isa?: IsaChoice;
   /** For weights that must be converted to float32 before an engine can read them. */
   readonly cacheDir: string;
+  /** After how long a model whose engine has given up is loaded again; 0: never. @default 0 */
+  readonly engineRetryMs?: number;
   /** @default none: weights come from files that are here already */
   readonly fetchWeights?: FetchWeights;
   readonly observer?: RegistryObserver | undefined;
@@ -67,11 +72,14 @@ export async function loadModel(
   const path = await locateWeights(manifest, network, deps, call);
   const locatedAt = performance.now();
   report({ step: 'checking' });
+  // Before the index is read: whatever comes under this name later, nothing but this file is served.
+  const stamp = await stampOf(resolve(path)).catch(() => undefined);
   const checkpoint = await readCheckpoint(path);
   const entries = matchStateDict(stateDict(network), checkpoint);
   await checkHead(checkpoint, entries.at(-1)?.name ?? '');
   const indexedAt = performance.now();
   const tensors = await asFloat32(checkpoint, entries, cacheDir, signal);
+  const files = await withConverted(stamp, tensors);
   const convertedAt = performance.now();
   const spec: EngineSpec = {
     layers: network.layers,
@@ -80,6 +88,7 @@ export async function loadModel(
     mean: transforms.mean,
     std: transforms.std,
     tensors,
+    files,
     maxBatchSize: limits.maxBatchSize,
     threads,
     prepack,
@@ -88,7 +97,7 @@ export async function loadModel(
   };
   const [starting, hashing] = await Promise.allSettled([
     startCompared(spec, manifest, deps, call),
-    timed(checkedSha256(path, manifest.source, signal)),
+    timed(checkedSha256(path, manifest.source, signal).finally(() => refuseReplaced(files))),
   ]);
   if (starting.status === 'rejected') throw starting.reason;
   const { engine, agreement, engineStart, agreementMs } = starting.value;
@@ -110,6 +119,15 @@ export async function loadModel(
   const measured = agreement instanceof Error ? undefined : agreement;
   const model = new Model({ manifest, network, sha256, engine, agreement: measured }, limits, observer);
   return { model, times, agreement };
+}
+
+/** Those of the files in the cache are taken now: they have just been read or written. */
+async function withConverted(
+  checkpoint: FileStamp | undefined,
+  tensors: readonly TensorSource[],
+): Promise<FileStamp[]> {
+  const converted = new Set(tensors.map(({ path }) => path).filter((path) => path !== checkpoint?.path));
+  return [...(checkpoint ? [checkpoint] : []), ...(await Promise.all([...converted].map(stampOf)))];
 }
 
 /**

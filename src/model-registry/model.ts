@@ -6,7 +6,7 @@ import {
   type OnTheWay,
   type SubmitOptions,
 } from '../batching/batcher.js';
-import type { Engine, EngineInfo } from '../engines/engine.js';
+import type { Engine, EngineCondition, EngineInfo } from '../engines/engine.js';
 import type { Agreement } from './agreement.js';
 import type { Network } from './architecture.js';
 import type { Manifest } from './manifest.js';
@@ -27,6 +27,8 @@ export type { Arrival };
 
 type EngineOutput = Pick<Answered, 'logits' | 'computeMs'>;
 
+export type EngineFailure = Extract<EngineCondition, { state: 'failed' }>;
+
 /** A network that is loaded: pictures of any requests go in, and reach its engine in batches. */
 export class Model {
   readonly manifest: Manifest;
@@ -41,6 +43,7 @@ export class Model {
   readonly #arrivals = new Arrivals();
   /** [maxBatchSize, crop, crop, 3] each: batches are laid out here. One for each lane of the engine; those not in use. */
   readonly #batchPixels: Uint8Array[];
+  #condition: EngineCondition = { state: 'up' };
 
   constructor(
     loaded: {
@@ -68,6 +71,11 @@ export class Model {
       queueWait: (waitMs) => observer?.queueWait(name, waitMs),
     };
     this.#batcher = new Batcher((pictures) => this.#run(pictures), limits, watching, lanes);
+    loaded.engine.watch?.((condition) => {
+      this.#condition = condition;
+      if (condition.state === 'down') this.#batcher.pause();
+      else this.#batcher.resume(); // Of an engine that has failed the pictures that wait are told why.
+    });
   }
 
   get name(): string {
@@ -104,10 +112,22 @@ export class Model {
     };
   }
 
+  /** Of its engine. While that is `down`, pictures wait. */
+  get condition(): EngineCondition {
+    return this.#condition;
+  }
+
+  /** Calls once, at once or later, if the engine gives up. */
+  onFailed(listener: (failure: EngineFailure) => void): void {
+    this.#engine.watch?.((condition) => {
+      if (condition.state === 'failed') listener(condition);
+    });
+  }
+
   /**
    * @param pixels [crop, crop, 3] RGB; must not change until the answer is there
-   * @throws ServiceError `queue_full`, `overloaded`, `client_closed_request`, `deadline_exceeded`, `shutting_down` or
-   *   `engine_failed`; RangeError for a picture of another size
+   * @throws ServiceError `queue_full`, `overloaded`, `client_closed_request`, `deadline_exceeded`, `shutting_down`,
+   *   `engine_failed` or `model_not_ready`; RangeError for a picture of another size
    */
   async classify(pixels: Uint8Array, options: SubmitOptions = {}): Promise<Answered> {
     const { crop } = this.manifest.transforms;

@@ -8,11 +8,12 @@ import {
   type ModelStatus,
   type ModelSummary,
   summarizeModel,
+  withoutEngine,
   withoutFolder,
 } from './description.js';
 import { type LoadDeps, loadModel, precisionOf } from './load.js';
 import type { Manifest } from './manifest.js';
-import type { Model } from './model.js';
+import type { EngineFailure, Model } from './model.js';
 import type { LoadProgress } from './observer.js';
 import { splitPrecision } from './spelling.js';
 
@@ -24,6 +25,8 @@ interface Slot {
   status: ModelStatus;
   /** Settles when nothing is left in memory of what the last unload took away. */
   closing: Promise<void>;
+  /** Of a model whose engine has given up. */
+  retry?: NodeJS.Timeout;
 }
 
 /** Two models that are to be served bear one name. */
@@ -121,7 +124,9 @@ export class ModelRegistry {
       case 'loading':
         throw notReady(`${manifest.name} is still loading. Try again soon.`);
       case 'failed':
-        throw notReady(`${manifest.name} could not be loaded: ${withoutFolder(status.reason, manifest)}`);
+        throw notReady(
+          `${manifest.name} ${status.wasServed ? 'has failed' : 'could not be loaded'}: ${withoutFolder(status.reason, manifest)}`,
+        );
       case 'unloaded':
         throw notReady(`${manifest.name} is not loaded.`);
       default:
@@ -149,10 +154,10 @@ export class ModelRegistry {
     return [...this.#slots.values()].map((slot) => summarizeModel(slot));
   }
 
-  /** Whether a model is ready, and all are but those that were unloaded on request. */
+  /** Whether a model is ready and has an engine, and all are but those that were unloaded on request. */
   get ready(): boolean {
     const statuses = [...this.#slots.values()].map(({ status }) => status);
-    const isSettled = (status: ModelStatus) => status.state === 'ready' || isUnloadedOnRequest(status);
+    const isSettled = (status: ModelStatus) => hasEngine(status) || isUnloadedOnRequest(status);
     return statuses.some(({ state }) => state === 'ready') && statuses.every(isSettled);
   }
 
@@ -192,6 +197,7 @@ export class ModelRegistry {
       }
       this.#deps.observer?.loaded(model.name, model.info, times, agreement);
       this.#setStatus(slot, { state: 'ready', model });
+      model.onFailed((failure) => this.#engineFailed(slot, model, failure));
       return model;
     } catch (error) {
       if (signal.aborted) throw signal.reason;
@@ -200,9 +206,34 @@ export class ModelRegistry {
     }
   }
 
+  /** The pictures that wait are told why, and nothing of the model stays in memory. */
+  #engineFailed(slot: Slot, model: Model, { reason, mayRecover }: EngineFailure): void {
+    if (slot.status.state !== 'ready' || slot.status.model !== model) return;
+    const { engineRetryMs = 0 } = this.#deps;
+    const retryMs = mayRecover ? engineRetryMs : 0;
+    const next = retryMs > 0 ? `; it is loaded again ${retryMs / 1000} s after that` : '';
+    slot.closing = model.close();
+    const status = { state: 'failed', reason: `its engine has given up: ${reason}${next}`, wasServed: true } as const;
+    this.#setStatus(slot, status, new Error(status.reason));
+    if (retryMs > 0) this.#loadLater(slot, retryMs);
+  }
+
+  /** Again and again, until it is ready or somebody does something else with it. */
+  #loadLater(slot: Slot, retryMs: number): void {
+    const { status } = slot;
+    const retry = () => {
+      if (slot.status !== status || this.#closed) return;
+      this.load(slot.manifest.name).catch(() => {
+        if (slot.status.state === 'failed') this.#loadLater(slot, retryMs);
+      });
+    };
+    slot.retry = setTimeout(retry, retryMs).unref();
+  }
+
   /** @param reason what a load that is under way rejects with */
   async #unload(slot: Slot, reason: ServiceError): Promise<void> {
     const { status } = slot;
+    clearTimeout(slot.retry);
     if (status.state === 'loading') {
       status.abort.abort(reason);
       slot.closing = status.loading.then(
@@ -228,6 +259,10 @@ export class ModelRegistry {
     slot.status = status;
     this.#deps.observer?.stateChanged(slot.manifest.name, status.state, error);
   }
+}
+
+function hasEngine(status: ModelStatus): boolean {
+  return status.state === 'ready' && withoutEngine(status.model) === undefined;
 }
 
 function isUnloadedOnRequest(status: ModelStatus): boolean {

@@ -18,7 +18,8 @@ export function healthRoutes({ registry, drain }: RouteDeps): Route[] {
       method: 'GET',
       url: '/health/ready',
       access: 'free',
-      summary: 'Whether every model is loaded and warm, but for those unloaded on request; 503 says why not.',
+      summary:
+        'Whether every model is loaded and has an engine; 503 says which has not, why. Not those unloaded on request.',
       handler: ready,
     },
   ];
@@ -31,8 +32,9 @@ export function healthRoutes({ registry, drain }: RouteDeps): Route[] {
     }
     if (registry.ready) return { ready: true, models };
     const late = models
-      .filter(({ state }) => state !== 'ready')
+      .filter(({ state, reason }) => state !== 'ready' || reason !== null)
       .map(({ name, state, reason, progress }) => {
+        if (state === 'ready') return `${name} has ${reason}`;
         const more = reason ?? (progress && inWords(progress));
         return `${name} is ${state}${more === null ? '' : `: ${more}`}`;
       });

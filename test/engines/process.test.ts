@@ -1,16 +1,18 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { copyFileSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { after, describe, mock, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import type { EngineCondition } from '../../src/engines/engine.js';
+import { stampOf } from '../../src/engines/file-stamp.js';
 import { isAddonBuilt } from '../../src/engines/native/addon.js';
 import { type EngineProcess, type EngineProcessOptions, startEngine } from '../../src/engines/process.js';
-import { ServiceError } from '../../src/errors.js';
+import { EngineLostError, ServiceError } from '../../src/errors.js';
 import { randomPixels, relativeError, tinySpec } from './test-networks.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'vgg-serve-process-'));
@@ -47,6 +49,27 @@ function serviceError(code: string, cause?: RegExp): (error: unknown) => boolean
   };
 }
 
+/** The run was in a process that was lost. */
+function lost(cause: RegExp, { wasKilled = false } = {}): (error: unknown) => boolean {
+  return (error) => {
+    assert.ok(error instanceof EngineLostError, String(error));
+    assert.equal(error.wasKilled, wasKilled);
+    return serviceError('engine_failed', cause)(error);
+  };
+}
+
+/** A name of each condition that the engine is in, one after the other. */
+function conditionsOf(engine: EngineProcess): string[] {
+  const seen: string[] = [];
+  engine.watch((condition) => seen.push(inWords(condition)));
+  return seen;
+}
+
+function inWords(condition: EngineCondition): string {
+  if (condition.state === 'down') return `down, attempt ${condition.attempt}: ${condition.reason}`;
+  return condition.state === 'failed' ? `failed: ${condition.reason}` : condition.state;
+}
+
 /** Waits, as long as the runner allows, for a process to be gone; one that nobody has reaped yet counts as gone. */
 async function untilGone(pid: number): Promise<void> {
   while (isRunning(pid)) await delay(10);
@@ -66,18 +89,31 @@ function isRunning(pid: number): boolean {
   }
 }
 
+/** The same bytes under the same name, and yet another file. */
+function replaced(path: string): void {
+  copyFileSync(path, `${path}.new`);
+  renameSync(`${path}.new`, path);
+}
+
+function writtenOver(path: string): void {
+  writeFileSync(path, readFileSync(path).fill(1), { flag: 'r+' });
+}
+
 describe('EngineProcess.run(): when the process', () => {
-  test('is killed in the middle, another one answers', async () => {
+  test('is killed in the middle, the run is lost, and the next one waits for another process', async () => {
     await withEngine({}, async (engine, restarts) => {
       const { logits } = await engine.run(pixels, 2);
       const { pid } = engine;
+      const conditions = conditionsOf(engine);
       signalEngine(engine, 'SIGSTOP'); // so that the run is certainly not over when the kill comes
       const answer = engine.run(pixels, 2);
       await new Promise(setImmediate);
       signalEngine(engine, 'SIGKILL');
-      assert.deepEqual((await answer).logits, logits);
+      await assert.rejects(answer, lost(/^killed by SIGKILL$/, { wasKilled: true }));
+      assert.deepEqual((await engine.run(pixels, 2)).logits, logits);
       assert.notEqual(engine.pid, pid);
       assert.deepEqual(restarts, ['killed by SIGKILL']);
+      assert.deepEqual(conditions, ['up', 'down, attempt 1: killed by SIGKILL', 'up']);
     });
   });
 
@@ -93,7 +129,7 @@ describe('EngineProcess.run(): when the process', () => {
     });
   });
 
-  test('hangs, it is killed after runTimeoutMs and another one answers', async () => {
+  test('hangs, it is killed after runTimeoutMs, and another one answers the next run', async () => {
     await withEngine({ runTimeoutMs: 60_000 }, async (engine, restarts) => {
       signalEngine(engine, 'SIGSTOP');
       mock.timers.enable({ apis: ['setTimeout'] });
@@ -101,21 +137,75 @@ describe('EngineProcess.run(): when the process', () => {
         const answer = engine.run(pixels, 2);
         await new Promise(setImmediate);
         mock.timers.tick(60_000);
-        await answer;
+        await assert.rejects(answer, lost(/^no answer to run within 60000 ms$/));
       } finally {
         mock.timers.reset();
       }
+      await engine.run(pixels, 2);
       assert.deepEqual(restarts, ['no answer to run within 60000 ms']);
     });
   });
 
-  test('dies twice with one batch, it rejects with engine_failed, and the next batch gets a fresh process', async () => {
-    await withEngine({ program: program('dies-in-run') }, async (engine, restarts) => {
-      await assert.rejects(engine.run(pixels, 2), serviceError('engine_failed', /killed by SIGKILL/));
+  test('dies in every run, it gives up after maxFailures, and later runs are told why', async () => {
+    await withEngine({ program: program('dies-in-run'), maxFailures: 3 }, async (engine, restarts) => {
+      const conditions = conditionsOf(engine);
+      for (let run = 0; run < 3; run++) await assert.rejects(engine.run(pixels, 2), lost(/killed by SIGSEGV/));
+      const reason = 'it was lost 3 times in a row, the last time: killed by SIGSEGV';
+      await assert.rejects(engine.run(pixels, 2), {
+        code: 'model_not_ready',
+        message: `The engine has given up: ${reason}`,
+      });
       assert.equal(restarts.length, 2);
-      await assert.rejects(engine.run(pixels, 2), serviceError('engine_failed', /killed by SIGKILL/));
-      assert.equal(restarts.length, 4);
+      assert.deepEqual(conditions, [
+        'up',
+        'down, attempt 1: killed by SIGSEGV',
+        'up',
+        'down, attempt 2: killed by SIGSEGV',
+        'up',
+        `failed: ${reason}`,
+      ]);
     });
+  });
+
+  test('does not start the next three times, a run waits for the fourth', async () => {
+    const env = { STARTS_FILE: join(folder, 'starts'), READY_AT: '1,5' };
+    await withEngine({ program: program('ready-at'), env }, async (engine, restarts) => {
+      const conditions = conditionsOf(engine);
+      signalEngine(engine, 'SIGKILL');
+      while (restarts.length === 0) await delay(1);
+      await engine.run(pixels, 2);
+      assert.deepEqual(conditions, [
+        'up',
+        'down, attempt 1: killed by SIGKILL',
+        'down, attempt 2: exited with code 3',
+        'down, attempt 3: exited with code 3',
+        'down, attempt 4: exited with code 3',
+        'up',
+      ]);
+    });
+  });
+
+  test('does not start any more, one that is to try again by itself does so, and comes back', async () => {
+    const env = { STARTS_FILE: join(folder, 'starts-again'), READY_AT: '1,4' };
+    await withEngine({ program: program('ready-at'), env, maxFailures: 2, retryMs: 1 }, async (engine) => {
+      const conditions = conditionsOf(engine);
+      signalEngine(engine, 'SIGKILL');
+      while (conditions.at(-1) !== 'up' || conditions.length === 1) await delay(1);
+      await engine.run(pixels, 2);
+      assert.equal(conditions.filter((condition) => condition.startsWith('failed')).length, 2);
+    });
+  });
+
+  test('answers NaN or infinity, it is killed', async () => {
+    for (const value of ['NaN', '-Infinity']) {
+      const options = { program: program('answers-not-finite'), env: { LOGIT: value } };
+      await withEngine(options, async (engine, restarts) => {
+        const pid = engine.pid as number;
+        await assert.rejects(engine.run(pixels, 2), lost(/^answered with logits that are NaN or infinite$/));
+        assert.equal(restarts.length, 1);
+        await untilGone(pid);
+      });
+    }
   });
 
   test('answers with a failure, it rejects with engine_failed and keeps the process', async () => {
@@ -135,9 +225,9 @@ describe('EngineProcess.run(): when the process', () => {
     test(`${name.replaceAll('-', ' ')}, it is killed`, async () => {
       await withEngine({ program: program(name) }, async (engine, restarts) => {
         const pid = engine.pid as number;
-        await assert.rejects(engine.run(pixels, 2), serviceError('engine_failed', reason));
+        await assert.rejects(engine.run(pixels, 2), lost(reason));
         assert.match(restarts[0] ?? '', reason);
-        assert.equal(restarts.length, 2);
+        assert.equal(restarts.length, 1);
         await untilGone(pid);
       });
     });
@@ -151,21 +241,71 @@ describe('EngineProcess.run(): when the process', () => {
     });
   });
 
-  test('cannot be started again, it rejects with engine_failed until it can', async () => {
+  test('cannot be started again, the run waits until it can', async () => {
     const moved = join(folder, 'moved');
     const ownFolder = mkdtempSync(join(folder, 'own-'));
-    const engine = await startEngine(tinySpec(ownFolder));
+    const restarts: string[] = [];
+    const engine = await startEngine(tinySpec(ownFolder), {
+      maxFailures: 1_000_000,
+      onRestart: (reason) => restarts.push(reason),
+    });
     try {
       const { logits } = await engine.run(pixels, 2);
       renameSync(ownFolder, moved);
       signalEngine(engine, 'SIGKILL');
-      await assert.rejects(engine.run(pixels, 2), serviceError('engine_failed', /The weights cannot be read: ENOENT/));
+      while (restarts.length === 0) await delay(1);
+      const answer = engine.run(pixels, 2);
+      while (restarts.length < 2) await delay(1);
+      assert.match(restarts[1] ?? '', /ENOENT/);
       renameSync(moved, ownFolder);
-      assert.deepEqual((await engine.run(pixels, 2)).logits, logits);
+      assert.deepEqual((await answer).logits, logits);
     } finally {
       await engine.close();
     }
   });
+
+  for (const engineName of ['native', 'onnxruntime'] as const) {
+    const skip = engineName === 'native' && !isAddonBuilt() ? 'the native engine is not built' : false;
+
+    test(`of ${engineName} is to be started again, and a file is another one by then: it gives up and names it`, {
+      skip,
+    }, async () => {
+      for (const change of [replaced, writtenOver]) {
+        const own = tinySpec(mkdtempSync(join(folder, 'own-')));
+        const path = own.tensors[0]?.path as string;
+        const engine = await startEngine(own, { engine: engineName });
+        try {
+          const conditions = conditionsOf(engine);
+          await engine.run(pixels, 2);
+          change(path);
+          signalEngine(engine, 'SIGKILL');
+          while (conditions.length < 3) await delay(1);
+          await assert.rejects(engine.run(pixels, 2), (error: ServiceError) => {
+            assert.equal(error.code, 'model_not_ready');
+            assert.ok(error.message.includes(path), error.message);
+            assert.match(error.message, /load the model again\.$/);
+            return true;
+          });
+          assert.match(conditions[2] ?? '', /^failed: .*(is not the file that was|was written to since it was) loaded/);
+        } finally {
+          await engine.close();
+        }
+      }
+    });
+
+    test(`of ${engineName} opens a file that is not the one that it was told of: it does not start`, {
+      skip,
+    }, async () => {
+      const own = tinySpec(mkdtempSync(join(folder, 'own-')));
+      const path = own.tensors[0]?.path as string;
+      const files = [await stampOf(path)];
+      replaced(path);
+      await assert.rejects(
+        startEngine({ ...own, files }, { engine: engineName }),
+        /EngineDiedError: .* is not the file that was loaded/,
+      );
+    });
+  }
 
   test('is sent SIGINT, SIGTERM and SIGHUP, it goes on', async () => {
     await withEngine({}, async (engine, restarts) => {
@@ -317,7 +457,7 @@ describe('EngineProcess.close()', () => {
 
   test('while a restart waits does not wait for it', async () => {
     const engine = await startEngine(spec, { program: program('dies-in-run') });
-    await assert.rejects(engine.run(pixels, 2));
+    for (let run = 0; run < 2; run++) await assert.rejects(engine.run(pixels, 2), EngineLostError);
     await engine.close();
   });
 

@@ -20,7 +20,7 @@ const spec: EngineSpec = {
 const messages: readonly Message[] = [
   { type: 'load', engine: 'onnxruntime' },
   { type: 'loaded' },
-  { type: 'start', spec },
+  { type: 'start', spec, warmUpSize: 4 },
   { type: 'ready', info },
   { type: 'run', id: 7, n: 2, pixels: Uint8Array.from({ length: 2 * 8 * 8 * 3 }, (_, index) => index) },
   { type: 'result', id: 4_000_000_000, computeMs: 12.75, logits: Float32Array.of(1.5, -2, Number.NaN) },

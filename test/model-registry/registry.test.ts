@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import type { EngineSpec, IsaChoice, Precision } from '../../src/engines/engine.js';
+import { stampOf } from '../../src/engines/file-stamp.js';
 import { readManifest } from '../../src/model-registry/manifest.js';
 import type { LoadTimes } from '../../src/model-registry/observer.js';
 import { ModelRegistry } from '../../src/model-registry/registry.js';
@@ -74,7 +75,7 @@ test('load starts an engine with all that the network needs, and the model class
   assert.deepEqual(states, ['tiny unloaded', 'tiny loading', 'tiny ready']);
   const [spec] = specs;
   assert.ok(spec);
-  const { layers, tensors, ...rest } = spec;
+  const { layers, tensors, files, ...rest } = spec;
   assert.deepEqual(rest, {
     ...{ inputSize: 4, classes: 4, maxBatchSize: 4, threads: 2, prepack: false },
     ...{ mean: [0.5, 0.5, 0.5], std: [0.25, 0.25, 0.25], precision: 'fp32', isa: 'auto' },
@@ -103,7 +104,9 @@ test('load starts an engine with all that the network needs, and the model class
       ['classifier.6.bias', 4],
     ],
   );
-  assert.ok(tensors.every(({ path }) => path === join(folder, 'tiny.safetensors')));
+  const path = join(folder, 'tiny.safetensors');
+  assert.ok(tensors.every((tensor) => tensor.path === path));
+  assert.deepEqual(files, [await stampOf(path)]);
 });
 
 test('load asks for the precision of the manifest, else for that of the service, and for the instruction set', async (t) => {

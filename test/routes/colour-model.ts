@@ -1,6 +1,6 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Engine, EngineInfo, EngineResult } from '../../src/engines/engine.js';
+import type { Engine, EngineCondition, EngineInfo, EngineResult } from '../../src/engines/engine.js';
 import { stateDict } from '../../src/network/state-dict.js';
 import { elementCount } from '../../src/tensor.js';
 import { buildNetwork } from '../../src/vgg/network.js';
@@ -49,6 +49,7 @@ export class ColourEngine implements Engine {
   /** Resolves when `start` has been called. */
   readonly starting: Promise<void>;
   closed = 0;
+  #listeners: ((condition: EngineCondition) => void)[] = [];
   #began = () => {};
   #startGate: Promise<void> = Promise.resolve();
   #gate: Promise<void> = Promise.resolve();
@@ -98,6 +99,16 @@ export class ColourEngine implements Engine {
     await this.#gate;
     if (this.failure !== undefined) throw this.failure;
     return { logits, computeMs: 1.5 };
+  }
+
+  watch(listener: (condition: EngineCondition) => void): void {
+    this.#listeners.push(listener);
+    listener({ state: 'up' });
+  }
+
+  /** Tells whoever watches. */
+  change(condition: EngineCondition): void {
+    for (const listener of this.#listeners) listener(condition);
   }
 
   async close(): Promise<void> {

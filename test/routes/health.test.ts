@@ -114,3 +114,51 @@ test('GET /health/ready after one of two models was unloaded on request', async 
     ['ready', 'unloaded'],
   );
 });
+
+test('GET /health/ready while the engine is being started again says why, live does not mind, and pictures wait', async (t) => {
+  const { http, engine } = await startService(t);
+  engine.change({ state: 'down', reason: 'killed by SIGKILL', attempt: 3 });
+  const { status, body } = await http.get('/health/ready');
+  assert.equal(status, 503);
+  assert.equal(body.code, 'model_not_ready');
+  assert.equal(body.detail, 'colours has no engine: killed by SIGKILL; starting again, attempt 3');
+  const reason = 'no engine: killed by SIGKILL; starting again, attempt 3';
+  assert.deepEqual(body.models, [{ name: 'colours', state: 'ready', reason, progress: null }]);
+  assert.equal((await http.get('/health/live')).status, 200);
+  const red = await png('#e00000');
+  const answer = http.post('/classify?top_k=1').set('content-type', 'image/png').send(red).then();
+  while (!/queue_depth\{model="colours"\} 1/.test((await http.get('/metrics')).text)) {}
+  assert.deepEqual(engine.batches, []);
+  engine.change({ state: 'up' });
+  assert.equal((await answer).status, 200);
+  assert.equal((await http.get('/health/ready')).status, 200);
+});
+
+test('a picture that waits for an engine beyond its deadline has 504', async (t) => {
+  const { http, engine } = await startService(t, { timeoutMs: 50 });
+  engine.change({ state: 'down', reason: 'killed by SIGKILL', attempt: 1 });
+  const answer = await http
+    .post('/classify')
+    .set('content-type', 'image/png')
+    .send(await png('#e00000'));
+  assert.equal(answer.status, 504);
+  assert.equal(answer.body.code, 'deadline_exceeded');
+  assert.deepEqual(engine.batches, []);
+});
+
+test('GET /health/ready after the engine has given up says so, and so does /classify', async (t) => {
+  const { http, engine } = await startService(t);
+  engine.change({ state: 'failed', reason: 'it was lost 5 times in a row', mayRecover: true });
+  const { status, body } = await http.get('/health/ready');
+  assert.equal(status, 503);
+  assert.equal(body.detail, 'colours is failed: its engine has given up: it was lost 5 times in a row');
+  const answer = await http
+    .post('/classify')
+    .set('content-type', 'image/png')
+    .send(await png('#e00000'));
+  assert.equal(answer.status, 503);
+  assert.equal(answer.body.code, 'model_not_ready');
+  assert.equal(engine.closed, 1);
+  const metrics = (await http.get('/metrics')).text;
+  assert.match(metrics, /^vgg_serve_model_state\{model="colours",state="failed"\} 1$/m);
+});

@@ -29,7 +29,9 @@ test('GET /metrics after requests', async (t) => {
     'vgg_serve_model_state{model="colours",state="ready"} 1',
     'vgg_serve_model_state{model="colours",state="loading"} 0',
     'vgg_serve_model_info{model="colours",engine="onnxruntime",engine_version="0",device="cpu",device_name="",precision="fp32",isa=""} 1',
-    'vgg_serve_engine_restarts_total{model="colours"} 0',
+    'vgg_serve_engine_restarts_total{model="colours",reason="killed"} 0',
+    'vgg_serve_engine_restarts_total{model="colours",reason="garbage"} 0',
+    'vgg_serve_engine_up{model="colours"} 0', // Of its own making: it has no process.
   ]) {
     assert.ok(text.includes(`${line}\n`), `${line}\n${text}`);
   }

@@ -17,7 +17,7 @@ import { WeightFiles } from './weight-files.js';
 export async function openNative(spec: EngineSpec, isa = isaOf(spec.isa)): Promise<Engine> {
   const addon = loadAddon();
   const { inputSize, classes, mean, std, maxBatchSize, threads, precision } = spec;
-  const weights = await WeightFiles.open(tensorsOf(spec));
+  const weights = await WeightFiles.open(tensorsOf(spec), spec.files);
   let handle: Handle;
   let about: ReturnType<typeof addon.about>;
   let plan: readonly PlanStep[];

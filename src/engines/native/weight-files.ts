@@ -1,6 +1,7 @@
 import { fstatSync } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import type { TensorSource } from '../../tensor.js';
+import { type FileStamp, refuseOther } from '../file-stamp.js';
 import type { Place, WeightFile } from './addon.js';
 
 /** A file of weights, open, and how it was then. */
@@ -17,10 +18,11 @@ export class WeightFiles {
   readonly #places = new Map<string, Place>();
   #isClosed = false;
 
-  static async open(tensors: readonly TensorSource[]): Promise<WeightFiles> {
+  /** @param stamps of the files, where they must be the ones that were loaded before */
+  static async open(tensors: readonly TensorSource[], stamps?: readonly FileStamp[]): Promise<WeightFiles> {
     const weights = new WeightFiles();
     try {
-      for (const path of new Set(tensors.map((tensor) => tensor.path))) await weights.#add(path);
+      for (const path of new Set(tensors.map((tensor) => tensor.path))) await weights.#add(path, stamps);
       for (const tensor of tensors) weights.#addPlace(tensor);
       return weights;
     } catch (error) {
@@ -58,12 +60,13 @@ export class WeightFiles {
     for (const { handle } of this.#opened) await handle.close();
   }
 
-  async #add(path: string): Promise<void> {
+  async #add(path: string, stamps: readonly FileStamp[] | undefined): Promise<void> {
     const handle = await open(path).catch((error: Error) => {
       throw new Error(`The weights cannot be read: ${error.message}`, { cause: error });
     });
     const { size, mtimeNs } = fstatSync(handle.fd, { bigint: true });
     this.#opened.push({ path, handle, size: Number(size), mtimeNs });
+    refuseOther(stamps, path, handle.fd);
   }
 
   #addPlace({ name, path, byteOffset, byteLength }: TensorSource): void {

@@ -1,8 +1,10 @@
+import { closeSync, fstatSync, openSync } from 'node:fs';
 import { realpath } from 'node:fs/promises';
 import { parse, relative } from 'node:path';
 import { env, InferenceSession, Tensor } from 'onnxruntime-node';
 import type { TensorSource } from '../../tensor.js';
 import type { Engine, EngineInfo, EngineSpec } from '../engine.js';
+import { type FileStamp, OtherFileError, refuseOther } from '../file-stamp.js';
 import { inputName, onnxModel, outputName } from './graph.js';
 
 /**
@@ -15,6 +17,7 @@ export async function openSession(spec: EngineSpec): Promise<Engine> {
   // From 1.29 on the published builds send usage data to Microsoft unless this is set before the first session.
   process.env.ORT_DISABLE_TELEMETRY ??= '1';
   const { folder, tensors } = await relativeToRoot(spec.tensors);
+  const files = holdFiles(spec.files ?? []);
   const creating = InferenceSession.create(onnxModel({ ...spec, tensors }), {
     executionProviders: [spec.gpu ? 'cuda' : 'cpu'],
     intraOpNumThreads: spec.threads,
@@ -34,9 +37,15 @@ export async function openSession(spec: EngineSpec): Promise<Engine> {
       },
     },
   });
-  const session = await creating.catch((error: Error) => {
-    throw spec.gpu ? cudaMissing(error) : error;
-  });
+  let session: InferenceSession;
+  try {
+    session = await creating.catch((error: Error) => {
+      throw spec.gpu ? cudaMissing(error) : error;
+    });
+    files.refuseReplaced();
+  } finally {
+    files.close();
+  }
   const info: EngineInfo = {
     engine: 'onnxruntime',
     version: env.versions.node ?? 'unknown',
@@ -89,5 +98,43 @@ async function relativeToRoot(
   return {
     folder,
     tensors: tensors.map((tensor) => ({ ...tensor, path: relative(folder, real.get(tensor.path) ?? '') })),
+  };
+}
+
+/**
+ * ONNX Runtime opens the files by their paths. Each is held open meanwhile, so that its inode cannot become another file's;
+ * a path that leads to the same inode before and after, whose ctime has stood still (a rename away and back moves it), was
+ * opened as that file.
+ * @throws OtherFileError, here or in refuseReplaced()
+ */
+function holdFiles(stamps: readonly FileStamp[]): { refuseReplaced(): void; close(): void } {
+  const held: { readonly path: string; readonly fd: number; readonly ctimeNs: bigint }[] = [];
+  const close = () => {
+    for (const { fd } of held) closeSync(fd);
+  };
+  try {
+    for (const { path } of stamps) {
+      const fd = openSync(path, 'r');
+      held.push({ path, fd, ctimeNs: fstatSync(fd, { bigint: true }).ctimeNs });
+      refuseOther(stamps, path, fd);
+    }
+  } catch (error) {
+    close();
+    throw error;
+  }
+  return {
+    refuseReplaced() {
+      for (const { path, fd, ctimeNs } of held) {
+        const now = openSync(path, 'r');
+        try {
+          refuseOther(stamps, path, now);
+        } finally {
+          closeSync(now);
+        }
+        if (fstatSync(fd, { bigint: true }).ctimeNs === ctimeNs) continue;
+        throw new OtherFileError(`${path} was moved or changed while it was being opened: load the model again.`);
+      }
+    },
+    close,
   };
 }

@@ -25,7 +25,7 @@ export interface TfNetwork {
  */
 export function buildTfNetwork(tf: TensorFlow, spec: EngineSpec): TfNetwork {
   const onDevice: TfTensor[] = [];
-  const reader = new WeightReader(tensorsOf(spec));
+  const reader = new WeightReader(tensorsOf(spec), spec.files);
   const toDevice: ToDevice = ({ values, shape }) => {
     const tensor = uploaded(tf, values, shape);
     onDevice.push(tensor);

@@ -1,6 +1,7 @@
 import { closeSync, openSync, readSync } from 'node:fs';
 import type { Layer } from '../../network/layer.js';
 import { elementCount, type TensorSource } from '../../tensor.js';
+import { type FileStamp, refuseOther } from '../file-stamp.js';
 
 type Convolution = Extract<Layer, { kind: 'conv' }>;
 type BatchNorm = Extract<Layer, { kind: 'batchnorm' }>;
@@ -15,8 +16,11 @@ export interface Weights {
 export class WeightReader {
   readonly #sources: ReadonlyMap<string, TensorSource>;
   readonly #files = new Map<string, number>();
+  readonly #stamps: readonly FileStamp[] | undefined;
 
-  constructor(sources: readonly TensorSource[]) {
+  /** @param stamps of the files, where they must be the ones that were loaded before */
+  constructor(sources: readonly TensorSource[], stamps?: readonly FileStamp[]) {
+    this.#stamps = stamps;
     this.#sources = new Map(sources.map((source) => [source.name, source]));
   }
 
@@ -53,6 +57,7 @@ export class WeightReader {
         throw new Error(`The weights cannot be read: ${(error as Error).message}`, { cause: error });
       }
       this.#files.set(path, file);
+      refuseOther(this.#stamps, path, file);
     }
     return file;
   }

@@ -1,3 +1,3 @@
 import { serveFakeEngine } from './fake-engine.js';
 
-serveFakeEngine(() => process.kill(process.pid, 'SIGKILL'));
+serveFakeEngine(() => process.kill(process.pid, 'SIGSEGV'));
