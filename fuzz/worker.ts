@@ -1,0 +1,166 @@
+/** Fuzzes one target in a process of its own, so that its end, its hang and its memory are seen from outside. */
+import { ftruncateSync, openSync, writeSync } from 'node:fs';
+import { saveInput } from './corpus.js';
+import { type Coverage, startCoverage } from './coverage.js';
+import { checkPrototypes, Finding, type Outcome } from './finding.js';
+import { MemoryWatch } from './memory-watch.js';
+import { minimise } from './minimise.js';
+import { peakBytes } from './processes.js';
+import { Random } from './random.js';
+import { type Opened, type Target, targets } from './targets.js';
+import { type FoundInput, faultCode, type WorkerMessage, type WorkerTask } from './task.js';
+
+const beatMs = 200;
+/** With coverage, so many inputs are looked at together; only where they reached something new, one by one. */
+const coverageBatch = 24;
+const most = { kept: 400, keptBytes: 200_000, findings: 20, minimiseRuns: 400, minimiseSlowRuns: 60 };
+
+async function fuzz(task: WorkerTask): Promise<void> {
+  const target: Target = targets[task.target];
+  const seeds = target.seeds();
+  const pool = [...seeds];
+  const opened = await target.open();
+  const coverage = target.coverage.length > 0 ? await startCoverage(target.coverage) : undefined;
+  const file = openSync(task.currentFile, 'w');
+  const shapes = new Set<string>();
+  const known = new Set(task.known);
+  const outcomes: Record<string, number> = {};
+  const findings: FoundInput[] = [];
+  let inputs = 0;
+  let escaped: Finding | undefined;
+  for (const event of ['uncaughtException', 'unhandledRejection'] as const) {
+    process.on(
+      event,
+      (error: unknown) =>
+        (escaped = new Finding(`${event}: ${(error as Error).stack?.split('\n').slice(0, 2).join(' ') ?? error}`)),
+    );
+  }
+
+  const say = (kind: WorkerMessage['kind']) => {
+    const report = {
+      inputs,
+      outcomes,
+      kept: pool.length - seeds.length,
+      peakBytes: opened.peakBytes?.() ?? peakBytes(process.pid),
+      findings,
+    };
+    process.send?.({ kind, report } satisfies WorkerMessage);
+  };
+  const keep = (input: Buffer) => {
+    if (input.length > most.keptBytes) return;
+    if (pool.length - seeds.length < most.kept) pool.push(input);
+    else pool[seeds.length + (inputs % most.kept)] = input;
+  };
+  const run = async (batch: readonly Buffer[]): Promise<(Outcome | Finding)[]> => {
+    const results = await opened.run(batch);
+    if (escaped === undefined) return results;
+    const finding = escaped;
+    escaped = undefined;
+    return results.map(() => finding);
+  };
+
+  say('ready');
+  const memory = new MemoryWatch(opened, task.ms);
+  const startedAt = performance.now();
+  let beatAt = startedAt;
+  const since: Buffer[] = [];
+  for (let n = task.from; performance.now() - startedAt < task.ms; ) {
+    const batch: Buffer[] = [];
+    while (batch.length < opened.parallel)
+      batch.push(target.make(new Random(`${task.seed} ${task.target} ${n++}`), pool));
+    remember(file, batch);
+    const results = await run(batch);
+    inputs += batch.length;
+    for (const [at, result] of results.entries()) {
+      const input = batch[at] as Buffer;
+      const outcome = prototypesOr(result);
+      if (outcome instanceof Finding) {
+        if (known.has(outcome.message) || findings.length >= most.findings) continue;
+        known.add(outcome.message);
+        const smallest = await smaller(outcome, input, opened, run);
+        findings.push({
+          finding: outcome.message,
+          path: saveInput(task.corpus, task.target, smallest, { found: outcome.message, expected: null }),
+        });
+        say('beat');
+        continue;
+      }
+      outcomes[outcome.name] = (outcomes[outcome.name] ?? 0) + 1;
+      if (!shapes.has(outcome.shape) && shapes.size < 5000) {
+        shapes.add(outcome.shape);
+        keep(input);
+      } else if (coverage) since.push(input);
+    }
+    if (coverage && since.length >= coverageBatch) await keepNew(since.splice(0), coverage, run, keep);
+    const now = performance.now();
+    if (now - beatAt > beatMs) {
+      say('beat');
+      beatAt = now;
+    }
+    const grown = await memory.look(now - startedAt);
+    if (grown !== undefined && !known.has('memory grows')) {
+      known.add('memory grows');
+      findings.push({ finding: `memory grows: ${grown}`, path: `inputs ${task.from} to ${n} of seed ${task.seed}` });
+    }
+  }
+  coverage?.close();
+  await opened.close();
+  say('done');
+  process.disconnect();
+}
+
+function prototypesOr(result: Outcome | Finding): Outcome | Finding {
+  try {
+    checkPrototypes();
+    return result;
+  } catch (error) {
+    return error as Finding;
+  }
+}
+
+/** Those of a batch that reached a block which nothing had reached before, found by running them again one by one. */
+async function keepNew(
+  batch: readonly Buffer[],
+  coverage: Coverage,
+  run: (batch: readonly Buffer[]) => Promise<unknown>,
+  keep: (input: Buffer) => void,
+): Promise<void> {
+  if (!(await coverage.reachedNew())) return;
+  for (const input of batch) {
+    await run([input]);
+    if (await coverage.reachedNew()) keep(input);
+  }
+}
+
+/** For whoever watches: what was under way when this process ended. Each input behind its length. */
+function remember(file: number, batch: readonly Buffer[]): void {
+  let at = 0;
+  for (const input of batch) {
+    const length = Buffer.alloc(4);
+    length.writeUInt32LE(input.length);
+    at += writeSync(file, length, 0, 4, at);
+    at += writeSync(file, input, 0, input.length, at);
+  }
+  ftruncateSync(file, at);
+}
+
+async function smaller(
+  finding: Finding,
+  input: Buffer,
+  { parallel }: Opened,
+  run: (batch: readonly Buffer[]) => Promise<(Outcome | Finding)[]>,
+): Promise<Buffer> {
+  const fails = async (candidate: Buffer) => {
+    const [result] = await run([candidate]);
+    return result instanceof Finding && result.message === finding.message;
+  };
+  return await minimise(input, fails, parallel > 1 ? most.minimiseSlowRuns : most.minimiseRuns);
+}
+
+try {
+  await fuzz(JSON.parse(process.argv[2] ?? '') as WorkerTask);
+} catch (error) {
+  // A fault of the fuzzer itself.
+  console.error(error);
+  process.exit(faultCode);
+}
