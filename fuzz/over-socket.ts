@@ -130,8 +130,11 @@ async function startServer(): Promise<Server> {
         });
         await response.text();
         if (!response.ok) return `not ready any more: ${response.status}`;
-        await Promise.race([logged, ended]);
-        return died();
+        const late = new Promise<string>((resolve) => {
+          signal.addEventListener('abort', () => resolve('a line is not logged that should be'));
+        });
+        const first = await Promise.race([logged, ended, late]);
+        return typeof first === 'string' ? first : died();
       } catch (error) {
         // The process's end may be told after that of its sockets.
         if (!(error instanceof DOMException))

@@ -12,7 +12,7 @@ import { type FoundInput, faultCode, type WorkerMessage, type WorkerTask } from 
 
 const beatMs = 200;
 /** With coverage, so many inputs are looked at together; only where they reached something new, one by one. */
-const coverageBatch = 24;
+const coverageBatch = 64;
 const most = { kept: 400, keptBytes: 200_000, findings: 20, minimiseRuns: 400, minimiseSlowRuns: 60 };
 
 async function fuzz(task: WorkerTask): Promise<void> {
