@@ -11,10 +11,11 @@ export interface Outcome {
   readonly shape: string;
 }
 
-/** A text without what differs from input to input: numbers and what is quoted. */
+/** A text without what differs from input to input: numbers, bytes and what is quoted. */
 export function shapeOf(text: string): string {
   return text
     .replace(/"(?:[^"\\]|\\.)*"/g, '""')
+    .replace(/\b[0-9a-f]{2}(?: [0-9a-f]{2})+\b/g, '00')
     .replace(/\d+/g, '0')
     .slice(0, 120);
 }

@@ -1,7 +1,7 @@
 /** Fuzzes one target in a process of its own, so that its end, its hang and its memory are seen from outside. */
 import { ftruncateSync, openSync, writeSync } from 'node:fs';
 import { saveInput } from './corpus.js';
-import { type Coverage, startCoverage } from './coverage.js';
+import { NewCoverage, startCoverage } from './coverage.js';
 import { checkPrototypes, Finding, type Outcome } from './finding.js';
 import { MemoryWatch } from './memory-watch.js';
 import { minimise } from './minimise.js';
@@ -11,8 +11,6 @@ import { type Opened, type Target, targets } from './targets.js';
 import { type FoundInput, faultCode, type WorkerMessage, type WorkerTask } from './task.js';
 
 const beatMs = 200;
-/** With coverage, so many inputs are looked at together; only where they reached something new, one by one. */
-const coverageBatch = 64;
 const most = { kept: 400, keptBytes: 200_000, findings: 20, minimiseRuns: 400, minimiseSlowRuns: 60 };
 
 async function fuzz(task: WorkerTask): Promise<void> {
@@ -51,24 +49,30 @@ async function fuzz(task: WorkerTask): Promise<void> {
     if (pool.length - seeds.length < most.kept) pool.push(input);
     else pool[seeds.length + (inputs % most.kept)] = input;
   };
+  let beatAt = performance.now();
+  /** Also of inputs that are run once more, so that a heart beats between any two. */
   const run = async (batch: readonly Buffer[]): Promise<(Outcome | Finding)[]> => {
+    remember(file, batch);
     const results = await opened.run(batch);
+    if (performance.now() - beatAt > beatMs) {
+      say('beat');
+      beatAt = performance.now();
+    }
     if (escaped === undefined) return results;
     const finding = escaped;
     escaped = undefined;
     return results.map(() => finding);
   };
 
+  const newCoverage = coverage && new NewCoverage(coverage, (input) => run([input]));
+
   say('ready');
   const memory = new MemoryWatch(opened, task.ms);
   const startedAt = performance.now();
-  let beatAt = startedAt;
-  const since: Buffer[] = [];
   for (let n = task.from; performance.now() - startedAt < task.ms; ) {
     const batch: Buffer[] = [];
     while (batch.length < opened.parallel)
       batch.push(target.make(new Random(`${task.seed} ${task.target} ${n++}`), pool));
-    remember(file, batch);
     const results = await run(batch);
     inputs += batch.length;
     for (const [at, result] of results.entries()) {
@@ -89,15 +93,9 @@ async function fuzz(task: WorkerTask): Promise<void> {
       if (!shapes.has(outcome.shape) && shapes.size < 5000) {
         shapes.add(outcome.shape);
         keep(input);
-      } else if (coverage) since.push(input);
+      } else if (newCoverage) for (const kept of await newCoverage.after(input)) keep(kept);
     }
-    if (coverage && since.length >= coverageBatch) await keepNew(since.splice(0), coverage, run, keep);
-    const now = performance.now();
-    if (now - beatAt > beatMs) {
-      say('beat');
-      beatAt = now;
-    }
-    const grown = await memory.look(now - startedAt);
+    const grown = await memory.look(performance.now() - startedAt);
     if (grown !== undefined && !known.has('memory grows')) {
       known.add('memory grows');
       findings.push({ finding: `memory grows: ${grown}`, path: `inputs ${task.from} to ${n} of seed ${task.seed}` });
@@ -115,20 +113,6 @@ function prototypesOr(result: Outcome | Finding): Outcome | Finding {
     return result;
   } catch (error) {
     return error as Finding;
-  }
-}
-
-/** Those of a batch that reached a block which nothing had reached before, found by running them again one by one. */
-async function keepNew(
-  batch: readonly Buffer[],
-  coverage: Coverage,
-  run: (batch: readonly Buffer[]) => Promise<unknown>,
-  keep: (input: Buffer) => void,
-): Promise<void> {
-  if (!(await coverage.reachedNew())) return;
-  for (const input of batch) {
-    await run([input]);
-    if (await coverage.reachedNew()) keep(input);
   }
 }
 
