@@ -5,8 +5,8 @@ import { type TargetName, targets } from './targets.js';
 
 /** A file of the corpus: an input, and in `<its name>.json` what is known of it. */
 export interface CorpusEntry {
-  readonly target: TargetName;
-  readonly path: string;
+  /** Of the file. */
+  readonly name: string;
   readonly input: Buffer;
   /** The finding that it was once; null for one that was kept for its outcome. */
   readonly found: string | null;
@@ -42,6 +42,6 @@ export function readCorpus(folder: string, target: TargetName): CorpusEntry[] {
     .map((name) => {
       const path = join(inFolder, name);
       const known = JSON.parse(readFileSync(`${path}.expected.json`, 'utf8'));
-      return { target, path, input: readFileSync(path), found: known.found, expected: known.expected };
+      return { name, input: readFileSync(path), found: known.found, expected: known.expected };
     });
 }

@@ -1,9 +1,10 @@
 /**
  * Sends inputs in which something is wrong along every way into the program, and says what came of them.
  *
- *     npm run fuzz -- --seconds N [--seed S] [--target NAME]... [--jobs N] [--corpus DIR] [--json]
+ *     npm run fuzz -- --seconds N [--seed S] [--target NAME]... [--jobs N] [--corpus DIR] [--grow] [--json]
  *
- * Exits with 0, 1 on findings, 2 on wrong use. A finding is saved in the corpus, whose files test/corpus.test.ts runs again.
+ * Exits with 0, 1 on findings, 2 on wrong use. A finding is saved in the corpus (test/corpus), whose files
+ * test/corpus.test.ts runs again. --grow saves the first input of each outcome, too.
  */
 import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
@@ -12,7 +13,7 @@ import { type TargetName, targets } from './targets.js';
 import { type TargetReport, watchTarget } from './watch.js';
 
 const names = Object.keys(targets) as TargetName[];
-const usage = `usage: npm run fuzz -- --seconds N [--seed S] [--target NAME]... [--jobs N] [--corpus DIR] [--json]\ntargets: ${names.join(', ')}`;
+const usage = `usage: npm run fuzz -- --seconds N [--seed S] [--target NAME]... [--jobs N] [--corpus DIR] [--grow] [--json]\ntargets: ${names.join(', ')}`;
 
 interface Arguments {
   readonly seconds: number;
@@ -20,6 +21,7 @@ interface Arguments {
   readonly targets: readonly TargetName[];
   readonly jobs: number;
   readonly corpus: string;
+  readonly grow: boolean;
   readonly json: boolean;
 }
 
@@ -31,6 +33,7 @@ function readArguments(): Arguments {
       target: { type: 'string', multiple: true, default: names },
       jobs: { type: 'string', default: String(Math.min(2, availableParallelism())) },
       corpus: { type: 'string', default: 'test/corpus' },
+      grow: { type: 'boolean', default: false },
       json: { type: 'boolean', default: false },
     },
   });
@@ -42,6 +45,7 @@ function readArguments(): Arguments {
     targets: values.target as TargetName[],
     jobs: number('jobs', values.jobs),
     corpus: values.corpus,
+    grow: values.grow,
     json: values.json,
   };
 }
@@ -72,7 +76,7 @@ const reports = new Map<TargetName, TargetReport>();
 async function work(): Promise<void> {
   for (let name = queue.shift(); name !== undefined; name = queue.shift()) {
     const ms = (given.seconds * 1000 * Math.min(given.jobs, given.targets.length) * targets[name].share) / whole;
-    const report = await watchTarget({ target: name, seed: given.seed, ms, corpus: given.corpus });
+    const report = await watchTarget({ target: name, seed: given.seed, ms, corpus: given.corpus, grow: given.grow });
     reports.set(name, report);
     if (!given.json) console.log(reportText(name, report));
   }

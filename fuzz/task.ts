@@ -7,6 +7,8 @@ export interface WorkerTask {
   readonly from: number;
   readonly ms: number;
   readonly corpus: string;
+  /** Whether the first input of each outcome goes into the corpus, too. */
+  readonly grow: boolean;
   /** Holds the inputs that are being run. */
   readonly currentFile: string;
   /** Messages of findings that are known already. */

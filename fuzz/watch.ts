@@ -26,7 +26,9 @@ const mostStarts = 25;
 const nothing: WorkerReport = { inputs: 0, outcomes: {}, kept: 0, peakBytes: 0, findings: [] };
 
 /** Fuzzes a target in a process of its own for `ms`, which is started again when it dies. */
-export async function watchTarget(task: Pick<WorkerTask, 'target' | 'seed' | 'ms' | 'corpus'>): Promise<TargetReport> {
+export async function watchTarget(
+  task: Pick<WorkerTask, 'target' | 'seed' | 'ms' | 'corpus' | 'grow'>,
+): Promise<TargetReport> {
   const folder = await mkdtemp(join(tmpdir(), 'vgg-serve-fuzz-'));
   const currentFile = join(folder, 'current');
   let total: WorkerReport = nothing;

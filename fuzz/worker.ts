@@ -3,7 +3,7 @@ import { ftruncateSync, openSync, writeSync } from 'node:fs';
 import { saveInput } from './corpus.js';
 import { NewCoverage, startCoverage } from './coverage.js';
 import { checkPrototypes, Finding, type Outcome } from './finding.js';
-import { MemoryWatch } from './memory-watch.js';
+import { growthInRounds, Sample } from './memory-rounds.js';
 import { minimise } from './minimise.js';
 import { peakBytes } from './processes.js';
 import { Random } from './random.js';
@@ -11,7 +11,16 @@ import { type Opened, type Target, targets } from './targets.js';
 import { type FoundInput, faultCode, type WorkerMessage, type WorkerTask } from './task.js';
 
 const beatMs = 200;
-const most = { kept: 400, keptBytes: 200_000, findings: 20, minimiseRuns: 400, minimiseSlowRuns: 60 };
+/** Of the time; in the rest inputs are repeated and the memory is looked at. */
+const fuzzingPart = 0.8;
+const most = {
+  kept: 400,
+  keptBytes: 200_000,
+  findings: 20,
+  exampleBytes: 6000,
+  minimiseRuns: 400,
+  minimiseSlowRuns: 60,
+};
 
 async function fuzz(task: WorkerTask): Promise<void> {
   const target: Target = targets[task.target];
@@ -67,9 +76,9 @@ async function fuzz(task: WorkerTask): Promise<void> {
   const newCoverage = coverage && new NewCoverage(coverage, (input) => run([input]));
 
   say('ready');
-  const memory = new MemoryWatch(opened, task.ms);
+  const sample = new Sample();
   const startedAt = performance.now();
-  for (let n = task.from; performance.now() - startedAt < task.ms; ) {
+  for (let n = task.from; performance.now() - startedAt < task.ms * fuzzingPart; ) {
     const batch: Buffer[] = [];
     while (batch.length < opened.parallel)
       batch.push(target.make(new Random(`${task.seed} ${task.target} ${n++}`), pool));
@@ -89,22 +98,27 @@ async function fuzz(task: WorkerTask): Promise<void> {
         say('beat');
         continue;
       }
+      if (task.grow && outcomes[outcome.name] === undefined) await saveExample(task, outcome, input, opened, run);
       outcomes[outcome.name] = (outcomes[outcome.name] ?? 0) + 1;
       if (!shapes.has(outcome.shape) && shapes.size < 5000) {
         shapes.add(outcome.shape);
         keep(input);
       } else if (newCoverage) for (const kept of await newCoverage.after(input)) keep(kept);
     }
-    const grown = await memory.look(performance.now() - startedAt);
-    if (grown !== undefined && !known.has('memory grows')) {
-      known.add('memory grows');
-      findings.push({ finding: `memory grows: ${grown}`, path: `inputs ${task.from} to ${n} of seed ${task.seed}` });
-    }
+    for (const input of batch) sample.offer(input);
   }
+  const rounds = { inputs: sample.inputs, parallel: opened.parallel, run, bytes: opened.memoryBytes ?? ownBytes };
+  const grown = await growthInRounds(rounds, startedAt + task.ms - performance.now());
+  if (grown !== undefined) findings.push({ finding: `memory grows: ${grown}`, path: `seed ${task.seed}` });
   coverage?.close();
   await opened.close();
   say('done');
   process.disconnect();
+}
+
+async function ownBytes(): Promise<number> {
+  globalThis.gc?.();
+  return process.memoryUsage().rss;
 }
 
 function prototypesOr(result: Outcome | Finding): Outcome | Finding {
@@ -128,17 +142,32 @@ function remember(file: number, batch: readonly Buffer[]): void {
   ftruncateSync(file, at);
 }
 
-async function smaller(
-  finding: Finding,
-  input: Buffer,
-  { parallel }: Opened,
-  run: (batch: readonly Buffer[]) => Promise<(Outcome | Finding)[]>,
-): Promise<Buffer> {
+type Run = (batch: readonly Buffer[]) => Promise<(Outcome | Finding)[]>;
+
+async function smaller(finding: Finding, input: Buffer, { parallel }: Opened, run: Run): Promise<Buffer> {
   const fails = async (candidate: Buffer) => {
     const [result] = await run([candidate]);
     return result instanceof Finding && result.message === finding.message;
   };
   return await minimise(input, fails, parallel > 1 ? most.minimiseSlowRuns : most.minimiseRuns);
+}
+
+/** Keeps an input for its outcome, as small as can be. Over a socket the outcome may hang on time, so any is right there. */
+async function saveExample(
+  task: WorkerTask,
+  { name }: Outcome,
+  input: Buffer,
+  opened: Opened,
+  run: Run,
+): Promise<void> {
+  const same = async (candidate: Buffer) => {
+    const [result] = await run([candidate]);
+    return !(result instanceof Finding) && result?.name === name;
+  };
+  const example = await minimise(input, same, opened.parallel > 1 ? most.minimiseSlowRuns : most.minimiseRuns);
+  if (example.length > most.exampleBytes) return;
+  const known = { found: null, expected: opened.parallel > 1 ? null : name };
+  saveInput(task.corpus, task.target, example, known);
 }
 
 try {
