@@ -19,42 +19,61 @@ export interface TargetReport extends WorkerReport {
  * An input hangs when its process has used so much CPU time without coming to an end: a slow machine uses no more of it.
  * One that waits for something that never comes uses none; only the wall clock tells that, with a limit that is generous.
  */
-const hang = { cpuSeconds: 5, wallMs: 90_000 };
+const usualHang = { cpuSeconds: 5, wallMs: 90_000 };
 const lookMs = 250;
-const mostStarts = 25;
+const worker = new URL('./worker.js', import.meta.url);
+
+export interface WatchOptions {
+  /** @default worker.js */
+  readonly program?: URL;
+  readonly hang?: Hang;
+  /** @default 25 */
+  readonly mostStarts?: number;
+}
+
+type Hang = { readonly cpuSeconds: number; readonly wallMs: number };
 
 const nothing: WorkerReport = { inputs: 0, outcomes: {}, kept: 0, peakBytes: 0, findings: [] };
 
 /** Fuzzes a target in a process of its own for `ms`, which is started again when it dies. */
 export async function watchTarget(
   task: Pick<WorkerTask, 'target' | 'seed' | 'ms' | 'corpus' | 'grow'>,
+  options: WatchOptions = {},
 ): Promise<TargetReport> {
+  const { mostStarts = 25 } = options;
   const folder = await mkdtemp(join(tmpdir(), 'vgg-serve-fuzz-'));
   const currentFile = join(folder, 'current');
   let total: WorkerReport = nothing;
   let usedMs = 0;
   for (let starts = 0; starts < mostStarts && usedMs < task.ms; starts++) {
     const known = total.findings.map(({ finding }) => finding);
-    const { report, ms, died } = await runOnce({
-      ...task,
-      from: total.inputs + starts,
-      ms: task.ms - usedMs,
-      currentFile,
-      known,
-    });
+    const { report, ms, died } = await runOnce(
+      {
+        ...task,
+        from: total.inputs + starts,
+        ms: task.ms - usedMs,
+        currentFile,
+        known,
+      },
+      options,
+    );
     total = sum(total, report);
     usedMs += ms;
     if (died === undefined) break;
+    if (total.findings.some(({ finding }) => finding === died)) continue;
     const found = await saveCurrent(currentFile, task.corpus, task.target, died);
-    if (!known.includes(died)) total = { ...total, findings: [...total.findings, ...found] };
+    total = { ...total, findings: [...total.findings, ...found] };
   }
   await rm(folder, { recursive: true });
   return { ...total, seconds: usedMs / 1000 };
 }
 
 /** @returns `died`: how the process ended, unless it did when its time was over */
-async function runOnce(task: WorkerTask): Promise<{ report: WorkerReport; ms: number; died: string | undefined }> {
-  const child = fork(fileURLToPath(new URL('./worker.js', import.meta.url)), [JSON.stringify(task)], {
+async function runOnce(
+  task: WorkerTask,
+  { program = worker, hang = usualHang }: WatchOptions,
+): Promise<{ report: WorkerReport; ms: number; died: string | undefined }> {
+  const child = fork(fileURLToPath(program), [JSON.stringify(task)], {
     execArgv: ['--expose-gc'],
     stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
   });
@@ -77,7 +96,7 @@ async function runOnce(task: WorkerTask): Promise<{ report: WorkerReport; ms: nu
   });
   let hung: string | undefined;
   const timer = setInterval(() => {
-    hung ??= hangOf(child, pulse);
+    hung ??= hangOf(child, pulse, hang);
     if (hung !== undefined) child.kill('SIGKILL');
   }, lookMs);
   const [code, signal] = (await once(child, 'exit')) as [number | null, string | null];
@@ -92,7 +111,7 @@ async function runOnce(task: WorkerTask): Promise<{ report: WorkerReport; ms: nu
   return { report, ms, died: hung ?? `the process ended (${signal ?? code}): ${shapeOf(words)}`.trim() };
 }
 
-function hangOf({ pid }: ChildProcess, pulse: { at: number; cpu: number }): string | undefined {
+function hangOf({ pid }: ChildProcess, pulse: { at: number; cpu: number }, hang: Hang): string | undefined {
   const silentMs = performance.now() - pulse.at;
   // A heart beats five times a second, so what was used since the last one was used by one input, or by a few small ones.
   if (silentMs > 1000 && cpuSeconds(pid) - pulse.cpu > hang.cpuSeconds)
