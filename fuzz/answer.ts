@@ -16,11 +16,13 @@ export function outcomeOf({ status, contentType = '', body, bodiless }: Answer):
   const isAllowed =
     (status >= 200 && status < 300) || (status >= 400 && status < 500) || status === 503 || status === 504;
   if (!isAllowed) throw new Finding(`status ${status}: ${shapeOf(detailOf(body))}`);
-  if (bodiless || status === 204) return { name: String(status), shape: String(status) };
+  const plain = { name: String(status), shape: String(status) };
+  if (status < 300 && (bodiless || status === 204)) return plain;
   if (status < 300) return { name: String(status), shape: success(body, contentType) };
   if (!contentType.startsWith('application/problem+json')) {
     throw new Finding(`status ${status} with the content type ${shapeOf(contentType)}`);
   }
+  if (bodiless) return plain;
   const { code, status: told, detail, title, type } = problemOf(body);
   if (typeof code !== 'string' || !Object.hasOwn(table, code) || table[code]?.status !== status || told !== status) {
     throw new Finding(`status ${status} with the code ${shapeOf(String(code))} and the status ${told} in its body`);

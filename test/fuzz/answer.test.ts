@@ -31,6 +31,7 @@ describe('outcomeOf() throws a Finding for', () => {
     'a 500': { status: 500, body: JSON.stringify({ ...problem, status: 500, code: 'internal' }) },
     'a 500 without a body': { status: 500, body: '', bodiless: true },
     'a redirection': { status: 302 },
+    "a refusal of Node's own, without a body": { contentType: undefined, body: '', bodiless: true },
     'a refusal that is no problem': { contentType: 'text/plain' },
     'a refusal that is not JSON': { body: '<html>' },
     'a code that there is not': { body: JSON.stringify({ ...problem, code: 'constructor' }) },
