@@ -2,6 +2,7 @@
 import { parseConfig } from '../src/config.js';
 import { startServer } from '../src/server.js';
 
+process.on('disconnect', () => process.exit(0));
 const config = parseConfig(
   ['--port', '0', '--timeout-ms', '2000'],
   { VGG_SERVE_ADMIN_TOKEN: 'the-token-of-the-fuzzer' },
@@ -9,7 +10,6 @@ const config = parseConfig(
 );
 const server = await startServer(config);
 await server.loaded;
-process.on('disconnect', () => process.exit(0));
 process.on('message', () => {
   globalThis.gc?.();
   process.send?.({ bytes: process.memoryUsage().rss });

@@ -170,6 +170,7 @@ async function saveExample(
   saveInput(task.corpus, task.target, example, known);
 }
 
+process.on('disconnect', () => process.exit()); // Its own, when it is done, or the end of its parent.
 try {
   await fuzz(JSON.parse(process.argv[2] ?? '') as WorkerTask);
 } catch (error) {

@@ -20,15 +20,11 @@ export function createLogger(level: string): Logger {
 function gatheringStdout(): DestinationStream & { flushSync(): void } {
   let lines: string[] = [];
   let timer: NodeJS.Timeout | undefined;
-  /** Bytes that were handed over and are not written yet. */
-  let unwritten = 0;
   const handOver = () => {
     clearTimeout(timer);
     timer = undefined;
     if (lines.length === 0) return false;
-    const text = lines.join('');
-    unwritten += Buffer.byteLength(text);
-    stdout.write(text);
+    stdout.write(lines.join(''));
     lines = [];
     return true;
   };
@@ -36,21 +32,12 @@ function gatheringStdout(): DestinationStream & { flushSync(): void } {
     if (handOver()) stdout.flush();
   };
   const flushSync = () => {
-    if (!handOver()) return;
-    stdout.flushSync();
-    unwritten = 0;
+    if (handOver()) stdout.flushSync();
   };
   // Before pino's own listeners, which end the stream.
   process.on('beforeExit', flush);
   process.on('exit', flushSync);
   const stdout = destination({ dest: 1, sync: false, minLength: 2 ** 14 - 1 }); // It writes when it is told to.
-  // What it is told while it still writes it forgets: those lines would wait until another one is logged.
-  stdout.on('write', (written: number) => {
-    unwritten -= written;
-  });
-  stdout.on('drain', () => {
-    if (unwritten > 0) stdout.flush();
-  });
   return {
     write(line) {
       lines.push(line);
