@@ -1,0 +1,5 @@
+import { beginInput } from './stand-in.js';
+
+beginInput();
+process.once('message', () => {});
+setImmediate(() => process.abort());

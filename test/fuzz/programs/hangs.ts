@@ -1,0 +1,6 @@
+import { beginInput } from './stand-in.js';
+
+beginInput();
+setImmediate(() => {
+  for (;;);
+});
