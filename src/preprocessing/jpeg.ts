@@ -6,6 +6,7 @@ import { corrupt, notAllowed } from './refusals.js';
  * and with arithmetic coding (C9, CA); lossless and hierarchical ones are not. C4, C8 and CC are no frames.
  */
 const SOF = [0xc0, 0xc1, 0xc2, 0xc3, 0xc5, 0xc6, 0xc7, 0xc9, 0xca, 0xcb, 0xcd, 0xce, 0xcf];
+const arithmeticSof = [0xc9, 0xca];
 const decodedSof = [0xc0, 0xc1, 0xc2, 0xc9, 0xca];
 const progressiveSof = [0xc2, 0xca];
 const TEM = 0x01;
@@ -25,9 +26,11 @@ const mostMarkersBeforePixels = 10_000;
 
 /**
  * Each scan goes over the whole picture, and an empty one is 60 bytes long: without a bound, 20 MB of them would take an
- * hour. libjpeg writes 10 (18 of CMYK), mozjpeg at most some 25.
+ * hour. libjpeg writes 10 (18 of CMYK), mozjpeg at most some 25. With arithmetic coding an empty one takes three times as
+ * long, and nobody but libjpeg writes any.
  */
 const mostScans = 64;
+const mostArithmeticScans = 24;
 
 const coefficientBytes = 2;
 
@@ -96,13 +99,15 @@ export function jpegEnding(bytes: Uint8Array): Ending {
   let scan: 'none' | 'only' | 'first of several' = 'none';
   let pixelsEnd = false;
   let scans = 0;
+  let most = mostScans;
   for (const { code, start } of segments(bytes)) {
     if (code === EOI) return 'whole';
-    if (code === SOS && ++scans > mostScans) throw corrupt('JPEG', `it has more than ${mostScans} scans`);
+    if (code === SOS && ++scans > most) throw corrupt('JPEG', `it has more than ${most} scans`);
     if (scan === 'none') {
       if (SOF.includes(code)) {
         components = bytes[start + 5] ?? 0;
         progressive = progressiveSof.includes(code);
+        if (arithmeticSof.includes(code)) most = mostArithmeticScans;
       } else if (code === DRI) {
         restarts = bytes[start] !== 0 || bytes[start + 1] !== 0;
       } else if (code === SOS) {
