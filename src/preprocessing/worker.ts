@@ -16,16 +16,13 @@ const large = { pixels: 2_000_000, bytes: 1_000_000 };
 setFlagsFromString('--expose-gc');
 const collect = runInNewContext('gc') as () => void;
 
-/** Time for the request to be answered, and its bytes to go; and enough between two times. */
-const trimAfterMs = 1000;
-const trimming = { isDue: false };
-
-async function trim(): Promise<void> {
-  trimming.isDue = false;
-  collect(); // By now no one holds the bytes of the last picture.
+/** Time for the last request to be answered, and its bytes to go. */
+const idleAfterMs = 1000;
+const whenIdle = setTimeout(async () => {
+  collect();
   await setImmediate();
   trimMemory();
-}
+}, idleAfterMs);
 
 // One job at a time. Anything but a refusal of the picture ends the thread, and the pool deals with that.
 parentPort?.on('message', async (job: CropJob) => {
@@ -36,8 +33,7 @@ parentPort?.on('message', async (job: CropJob) => {
       return { refusal: { code: error.code, detail: error.message } };
     },
   );
-  if (!trimming.isDue) setTimeout(trim, trimAfterMs);
-  trimming.isDue = true;
+  whenIdle.refresh();
   if (job.header.width * job.header.height > large.pixels || job.bytes.length > large.bytes) {
     forgetPictures();
     collect();
