@@ -49,6 +49,11 @@ export async function decode(bytes: Uint8Array, header: Header, exifOrientation:
   }
 }
 
+/** libvips keeps its last operation until the next one, and with it the whole of an interlaced picture. This ends it. */
+export function forgetPictures(): void {
+  sharp.cache(false);
+}
+
 function refusal(bytes: Uint8Array, { format }: Header, ending: Ending): ServiceError {
   return ending === 'cut' ? truncated(format, bytes) : corrupt(format, 'its pixels cannot be decoded');
 }

@@ -11,11 +11,24 @@ import { type Picture, resample } from './resample.js';
  */
 type NativeResample = (pixels: Uint8Array, x: Axis, y: Axis, crop: number, result: Uint8Array) => void;
 
+interface Addon {
+  readonly resamples: Readonly<Record<string, NativeResample>>;
+  readonly trim: () => void;
+}
+
 export type Resample = (picture: Picture, preset: Preset) => Uint8Array<ArrayBuffer>;
+
+const addon = load();
+
+/**
+ * Gives memory that is free back to the system, which takes some milliseconds when there is much of it. Does nothing where
+ * the addon is not built or the C library is not glibc.
+ */
+export const trimMemory: () => void = addon.trim;
 
 /** By instruction set, those that this machine has, the best first; none where the addon is not built or does not load. */
 export const nativeResamples: ReadonlyMap<string, Resample> = new Map(
-  Object.entries(load()).map(([isa, native]) => [isa, bound(native)]),
+  Object.entries(addon.resamples).map(([isa, native]) => [isa, bound(native)]),
 );
 
 /**
@@ -33,13 +46,15 @@ export function fastestResample(picture: Picture, preset: Preset): Uint8Array<Ar
   return isLarge ? forLarge(picture, preset) : forOthers(picture, preset);
 }
 
-function load(): Readonly<Record<string, NativeResample>> {
+function load(): Addon {
+  const none = { resamples: {}, trim: () => {} };
   const path = addonFile('vgg_resample');
-  if (path === undefined) return {};
+  if (path === undefined) return none;
   try {
-    return createRequire(import.meta.url)(path) as Record<string, NativeResample>;
+    const { trim = none.trim, ...resamples } = createRequire(import.meta.url)(path);
+    return { resamples, trim };
   } catch {
-    return {};
+    return none;
   }
 }
 

@@ -1,7 +1,10 @@
 import { crc32 } from 'node:zlib';
-import type { Ending, Header } from './container.js';
+import type { DecodeCost, Ending, Header } from './container.js';
 import { latin1 } from './formats.js';
 import { corrupt } from './refusals.js';
+
+/** Bytes a pixel of the result. */
+const rgb = 3;
 
 /** Far more than any picture has; a hostile file could have millions. */
 const mostChunksBeforePixels = 10_000;
@@ -24,9 +27,21 @@ export function readPngHeader(bytes: Uint8Array): Header | undefined {
     }
     if (header) continue;
     if (end - start < 13) throw corrupt('PNG', 'its header is too short');
-    header = { format: 'PNG', width: view.getUint32(start), height: view.getUint32(start + 4), cmyk: false };
+    const [width, height] = [view.getUint32(start), view.getUint32(start + 4)];
+    const cost = costOf(view.getUint8(start + 8), view.getUint8(start + 9), view.getUint8(start + 12) !== 0);
+    header = { format: 'PNG', width, height, cmyk: false, cost };
   }
   return undefined;
+}
+
+/** Channels by colour type; those of a palette once it is expanded. */
+const channels: Readonly<Record<number, number>> = { 0: 1, 2: 3, 3: 4, 4: 2, 6: 4 };
+
+/** An interlaced picture is kept as a whole until its last pass, and twice when it is turned. */
+function costOf(depth: number, colour: number, interlaced: boolean): DecodeCost {
+  const stored = (channels[colour] ?? 4) * (depth > 8 ? 2 : 1);
+  if (!interlaced) return { upright: rgb + stored / 8, turned: stored + rgb };
+  return { upright: stored + rgb, turned: Math.max(2 * stored, stored + rgb) + 0.5 };
 }
 
 /** Cut, where the last chunk is not all there. */

@@ -17,28 +17,41 @@ interface Task<Job> {
   deaths: number;
 }
 
+/** How much memory may be in use at a time. */
+export interface Budget<Job> {
+  readonly mostBytes: number;
+  readonly bytesOf: (job: Job) => number;
+}
+
 /** A job that takes its thread down is tried once more: it may have been the thread's fault, but not twice. */
 const mostDeaths = 2;
 
 /**
  * Runs jobs in worker threads, one at a time in each, first come first served. A thread starts when a job finds no idle
- * one, and is replaced when it dies. Idle threads do not keep the process alive.
+ * one, and is replaced when it dies. Idle threads do not keep the process alive. A job waits while those in progress leave
+ * too little of the budget to it, and those behind it wait too: small ones could keep a large one out for ever.
  *
  * A job's `bytes` are copied on their way into the thread, so that they are still here if it dies. The output is moved.
  */
 export class WorkerPool<Job extends { readonly bytes: Uint8Array }> {
   readonly #script: URL;
   readonly #threads: number;
+  readonly #budget: Budget<Job>;
   readonly #queue: Task<Job>[] = [];
   readonly #idle: Worker[] = [];
   readonly #busy = new Map<Worker, Task<Job>>();
+  #bytesInUse = 0;
   #closed: Promise<void> | undefined;
   #whenIdle: (() => void) | undefined;
 
-  /** @param script answers each message, a job, with one `WorkerReply` */
-  constructor(script: URL, threads: number) {
+  /**
+   * @param script answers each message, a job, with one `WorkerReply`
+   * @param budget a job that is larger runs alone
+   */
+  constructor(script: URL, threads: number, budget: Budget<Job> = { mostBytes: Infinity, bytesOf: () => 0 }) {
     this.#script = script;
     this.#threads = threads;
+    this.#budget = budget;
   }
 
   /**
@@ -81,15 +94,19 @@ export class WorkerPool<Job extends { readonly bytes: Uint8Array }> {
     const place = this.#queue.indexOf(task);
     if (place >= 0) this.#queue.splice(place, 1);
     task.reject(clientClosed());
+    this.#dispatch(); // It may have been the one that waited for memory, and held up those behind it.
   }
 
   #dispatch(): void {
-    while (this.#queue.length > 0) {
+    for (let task = this.#queue[0]; task; task = this.#queue[0]) {
+      const bytesInUse = this.#bytesInUse + this.#budget.bytesOf(task.job);
+      if (this.#busy.size > 0 && bytesInUse > this.#budget.mostBytes) return;
       const mayStart = this.#busy.size + this.#idle.length < this.#threads;
       const worker = this.#idle.pop() ?? (mayStart ? this.#start() : undefined);
       if (!worker) return;
-      const task = this.#queue.shift() as Task<Job>;
+      this.#queue.shift();
       this.#busy.set(worker, task);
+      this.#bytesInUse = bytesInUse;
       worker.ref();
       const bytes = new Uint8Array(task.job.bytes);
       worker.postMessage({ ...task.job, bytes }, [bytes.buffer]);
@@ -107,8 +124,7 @@ export class WorkerPool<Job extends { readonly bytes: Uint8Array }> {
   }
 
   #finish(worker: Worker, { output, refusal }: WorkerReply): void {
-    const task = this.#busy.get(worker);
-    this.#busy.delete(worker);
+    const task = this.#release(worker);
     this.#idle.push(worker);
     worker.unref();
     if (output) task?.resolve(output);
@@ -116,9 +132,15 @@ export class WorkerPool<Job extends { readonly bytes: Uint8Array }> {
     this.#dispatch();
   }
 
-  #bury(worker: Worker, death: unknown): void {
+  #release(worker: Worker): Task<Job> | undefined {
     const task = this.#busy.get(worker);
+    if (task) this.#bytesInUse -= this.#budget.bytesOf(task.job);
     this.#busy.delete(worker);
+    return task;
+  }
+
+  #bury(worker: Worker, death: unknown): void {
+    const task = this.#release(worker);
     const place = this.#idle.indexOf(worker);
     if (place >= 0) this.#idle.splice(place, 1);
     if (task && !task.signal?.aborted && ++task.deaths < mostDeaths) this.#queue.unshift(task);

@@ -3,7 +3,7 @@ import { type CropJob, makeCrop, makeCropAtOnce } from './crop.js';
 import { Gate } from './gate.js';
 import type { Preset } from './geometry.js';
 import { readHeader } from './header.js';
-import { checkBytes, checkSize, type ImageLimits } from './limits.js';
+import { checkBytes, checkSize, decodeBytes, type ImageLimits, mostBytesPerPixel } from './limits.js';
 import { nativeResamples } from './native-resample.js';
 import { WorkerPool } from './pool.js';
 import { clientClosed, shuttingDown } from './refusals.js';
@@ -55,7 +55,10 @@ const nearbyInTypeScript: Most = { bytes: 32_768, pixels: 32_768 };
 export function createPreprocessor(options: PreprocessorOptions): Preprocessor {
   const { threads, limits, exifOrientation, maxPending = Infinity } = options;
   const gate = new Gate(threads);
-  const pool = new WorkerPool<CropJob>(new URL('./worker.js', import.meta.url), threads);
+  const pool = new WorkerPool<CropJob>(new URL('./worker.js', import.meta.url), threads, {
+    mostBytes: limits.maxPixels * mostBytesPerPixel, // Of one picture, and of all of them together.
+    bytesOf: ({ header }) => decodeBytes(header, exifOrientation),
+  });
   const pending = new Set<Promise<Uint8Array>>();
   let closed = false;
 
@@ -65,7 +68,7 @@ export function createPreprocessor(options: PreprocessorOptions): Preprocessor {
     if (pending.size >= maxPending) throw queueFull(pending.size);
     checkBytes(bytes, limits);
     const header = readHeader(bytes);
-    checkSize(header, limits);
+    checkSize(header, limits, exifOrientation);
     const job: CropJob = { bytes, header, preset, exifOrientation };
     const isNearby = fits(job, nativeResamples.size > 0 || pending.size === 0 ? nearby : nearbyInTypeScript);
     const crop = isNearby ? makeCropAtOnce(job) : undefined;

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { crc32 } from 'node:zlib';
 import { readHeader } from '../../src/preprocessing/header.js';
 import { blackPng, fixture, picture, png, pngChunk, pngHeader, pngPixels, referenceRows } from './fixtures.js';
 
@@ -18,12 +19,24 @@ test('readHeader: WebP of all three kinds', () => {
   };
   for (const [file, chunk] of Object.entries(kinds)) {
     assert.equal(fixture(file).toString('latin1', 12, 16), chunk);
-    assert.deepEqual(readHeader(fixture(file)), { format: 'WebP', width: 451, height: 300, cmyk: false });
+    assert.deepEqual(readHeader(fixture(file)), {
+      format: 'WebP',
+      width: 451,
+      height: 300,
+      cmyk: false,
+      cost: { upright: 8, turned: 9 },
+    });
   }
   const largest = Buffer.alloc(30);
   largest.write('RIFF\x16\0\0\0WEBPVP8X\x0a\0\0\0', 'latin1');
   largest.fill(0xff, 24);
-  assert.deepEqual(readHeader(largest), { format: 'WebP', width: 2 ** 24, height: 2 ** 24, cmyk: false });
+  assert.deepEqual(readHeader(largest), {
+    format: 'WebP',
+    width: 2 ** 24,
+    height: 2 ** 24,
+    cmyk: false,
+    cost: { upright: 8, turned: 9 },
+  });
 });
 
 test('readHeader: a JPEG of four channels is CMYK, of one or three it is not', () => {
@@ -103,6 +116,36 @@ test('readHeader: a JPEG whose pixels come before its size', () => {
   assert.throws(() => readHeader(withoutFrame), { code: 'image_corrupt', message: /its pixels come before its size/ });
 });
 
+test('readHeader: what each kind of picture costs to decode, in bytes a pixel', () => {
+  const interlaced = (depth: number, colour: number) => {
+    const bytes = pngHeader(5, 5, depth, colour);
+    bytes[20] = 1;
+    bytes.writeUInt32BE(crc32(bytes.subarray(4, 21)), 21);
+    return png(bytes, pngPixels([]));
+  };
+  const costs = {
+    'images/chelsea_baseline.jpg': [3, 6],
+    'images/chelsea_cmyk.jpg': [4, 8],
+    'images/chelsea_progressive.jpg': [6, 6], // Two of three channels have a quarter of the samples.
+    'kinds/cmyk-progressive.jpg': [12, 12],
+    'images/chelsea_grey.jpg': [3, 6],
+  };
+  for (const [file, cost] of Object.entries(costs)) {
+    const { upright, turned } = readHeader(fixture(file)).cost;
+    assert.deepEqual([upright, turned], cost, file);
+  }
+  assert.deepEqual(readHeader(interlaced(16, 6)).cost, { upright: 11, turned: 16.5 });
+  assert.deepEqual(readHeader(interlaced(8, 2)).cost, { upright: 6, turned: 6.5 });
+  assert.deepEqual(readHeader(interlaced(1, 3)).cost, { upright: 7, turned: 8.5 });
+});
+
+test('readHeader: a JPEG whose channels come in scans of their own is kept as a whole, as a progressive one is', () => {
+  const bytes = Buffer.from(fixture('kinds/sampling-444.jpg'));
+  assert.equal(readHeader(bytes).cost.upright, 3);
+  bytes[bytes.indexOf(Buffer.of(0xff, 0xda)) + 4] = 1;
+  assert.equal(readHeader(bytes).cost.upright, 9);
+});
+
 test('readHeader: JPEG that nobody decodes', () => {
   const bytes = fixture('kinds/sampling-444.jpg');
   const frame = bytes.indexOf(Buffer.of(0xff, 0xc0));
@@ -136,11 +179,17 @@ test('readHeader: a hostile file with no end of chunks or markers', () => {
     const jpeg = Buffer.concat([Buffer.of(0xff, 0xd8, 0xff, 0xe0, 0, 2), Buffer.alloc(marker.length * 10_001, marker)]);
     assert.throws(() => readHeader(jpeg), {
       code: 'image_corrupt',
-      message: /more than 10000 markers precede its size/,
+      message: /more than 10000 markers precede its pixels/,
     });
   }
 });
 
 test('readHeader: a PNG as small as they come', () => {
-  assert.deepEqual(readHeader(blackPng(1, 1)), { format: 'PNG', width: 1, height: 1, cmyk: false });
+  assert.deepEqual(readHeader(blackPng(1, 1)), {
+    format: 'PNG',
+    width: 1,
+    height: 1,
+    cmyk: false,
+    cost: { upright: 3.125, turned: 4 },
+  });
 });

@@ -69,6 +69,62 @@ for (const order of ['throw', 'exit'] as const) {
   });
 }
 
+/** Jobs of as many bytes as the budget's half and one more, by their first byte. */
+function startPoolOfTwoHalves(t: TestContext): WorkerPool<PoolTestJob> {
+  const budget = { mostBytes: 100, bytesOf: ({ bytes }: PoolTestJob) => bytes[0] ?? 0 };
+  const pool = new WorkerPool<PoolTestJob>(new URL('./pool-worker.js', import.meta.url), 3, budget);
+  t.after(() => pool.close());
+  return pool;
+}
+
+test('WorkerPool.run: what is in progress stays within the budget, and no job overtakes one that waits for it', async (t) => {
+  const pool = startPoolOfTwoHalves(t);
+  const gate = shared();
+  const done: string[] = [];
+  const run = (name: string, size: number, more: Partial<PoolTestJob> = {}) =>
+    pool.run(job('double', { bytes: Uint8Array.of(size), ...more })).then(() => done.push(name));
+  const jobs = [run('60', 60, { gate }), run('40', 40), run('41', 41), run('1', 1)];
+  await jobs[1];
+  await startPool(t, 1).run(job('double')); // Long enough for the others to be done too, were they let in.
+  open(gate);
+  await Promise.all(jobs);
+  assert.deepEqual(done.slice(0, 2), ['40', '60']);
+});
+
+test('WorkerPool.run: a job larger than the budget runs alone', async (t) => {
+  const pool = startPoolOfTwoHalves(t);
+  const jobs = [1, 101, 2].map((size) => pool.run(job('double', { bytes: Uint8Array.of(size) })));
+  assert.deepEqual(await Promise.all(jobs), [Uint8Array.of(2), Uint8Array.of(202), Uint8Array.of(4)]);
+});
+
+test('WorkerPool.run: a thread that dies gives its memory back', async (t) => {
+  const pool = startPoolOfTwoHalves(t);
+  await assert.rejects(pool.run(job('throw', { bytes: Uint8Array.of(90) })), { code: 'internal' });
+  const gate = shared();
+  const [first, second] = [
+    job('double', { bytes: Uint8Array.of(50), gate }),
+    job('double', { bytes: Uint8Array.of(50) }),
+  ];
+  const running = pool.run(first);
+  await pool.run(second); // Beside the first one, which waits.
+  open(gate);
+  await running;
+});
+
+test('WorkerPool.run: those behind a job that waits for memory go on when it is aborted', async (t) => {
+  const pool = startPoolOfTwoHalves(t);
+  const gate = shared();
+  const abort = new AbortController();
+  const running = pool.run(job('double', { bytes: Uint8Array.of(60), gate }));
+  const large = pool.run(job('double', { bytes: Uint8Array.of(99) }), abort.signal);
+  const small = pool.run(job('double', { bytes: Uint8Array.of(7) }));
+  abort.abort();
+  await assert.rejects(large, { code: 'client_closed_request' });
+  assert.deepEqual(await small, Uint8Array.of(14));
+  open(gate);
+  await running;
+});
+
 test('WorkerPool.run: aborted before it is called', async (t) => {
   const pool = startPool(t, 1);
   await assert.rejects(pool.run(job('double'), AbortSignal.abort()), { code: 'client_closed_request' });

@@ -43,7 +43,7 @@ interface Options {
 
 /** The real app on a free port, with everything real but the engine. It ends with the test. */
 export async function startService(
-  t: TestContext,
+  t: Pick<TestContext, 'after'>,
   overrides: Partial<Config> = {},
   { models = ['colours'], load = true, fetchWeights, preprocess }: Options = {},
 ): Promise<Service> {
