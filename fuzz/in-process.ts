@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { InjectOptions } from 'fastify';
 import { pino } from 'pino';
+import { openAccess } from '../src/access/access.js';
 import { buildApp } from '../src/app.js';
 import { parseConfig } from '../src/config.js';
 import { startOnDevice } from '../src/engines/start.js';
@@ -44,7 +45,8 @@ export async function openInProcess(): Promise<InProcess> {
     exifOrientation: false,
   });
   const logger = pino({ base: null }, { write: notice });
-  const app = buildApp({ config, registry, preprocessor, metrics: createMetrics(), logger });
+  const access = await openAccess(config);
+  const app = buildApp({ config, access, registry, preprocessor, metrics: createMetrics(), logger });
   return {
     async send({ method, target, headers, body }) {
       const options = {
