@@ -88,11 +88,16 @@ struct FirstLayer {
   long channel_block_stride;
 };
 
-// Some rows of y = W x + b for several vectors x.
+// Some outputs of y = W x + b for several vectors x. A weight that is multiplied by zero is not read:
+// what goes into a linear layer has mostly been through a ReLU, and half of it and more is zeros.
+//   weights  [feature][outputs]   one block of outputs, a number of panels; float32 or bfloat16
+// In bfloat16 the two vectors of a panel are interleaved, so that a shift and a mask widen them.
 struct Linear {
-  const unsigned char* weights;  // [outputs][features], float32 at any address
-  long features;
-  int outputs;     // at most linear_rows
+  const void* weights;
+  int panels;   // of the block
+  int outputs;  // that are wanted; the block's last panel may have more
+  int features;
+  bool reads_all;  // also what is multiplied by zero: infinity times zero is NaN
   const float* x;  // [pictures][x_stride]
   long x_stride;
   int pictures;
@@ -100,10 +105,9 @@ struct Linear {
   bool relu;
   float* y;  // [pictures][y_stride]
   long y_stride;
-  float* sums;  // scratch [linear_rows][pictures][vector]
+  float* sums;      // scratch [pictures][panels][2 vectors]
+  unsigned* masks;  // scratch [3][pictures]
 };
-
-constexpr int linear_rows = 16;
 
 struct Kernels {
   const char* isa;
@@ -114,6 +118,7 @@ struct Kernels {
   void (*transform_output[4])(const OutputTransform&);
   void (*first_layer)(const FirstLayer&);
   void (*linear)(const Linear&);
+  void (*bf16_linear)(const Linear&);  // with weights in bfloat16
 };
 
 #if defined(__x86_64__)
