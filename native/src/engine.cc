@@ -508,6 +508,7 @@ class WinogradEngine final : public Engine {
       const int panel = block * packed.panels_of_block, first = panel * panel_;
       job.weights = weights + static_cast<size_t>(first) * job.features * (is_bf16 ? 2 : 4);
       job.panels = std::min(packed.panels_of_block, packed.panels - panel);
+      job.turn = turn_of(job.panels, kernels_.linear_panels);
       job.outputs = std::min(job.panels * panel_, step.out.channels - first);
       job.bias = packed.bias.data() + first;
       job.y = out + first;

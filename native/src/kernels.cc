@@ -441,16 +441,18 @@ struct Bfloat16 {
   }
 };
 
-// Some panels of one picture, and one chunk of features.
+// One segment of the outputs of one picture, and one chunk of features.
 template <class Number>
 struct Columns {
-  const Number* weights;  // of the chunk's first feature
+  const Number* weights;  // of the chunk's first feature; of the segment, if segments are not turned
   long stride;            // numbers between the columns of two features
+  int segment, turn;
   const float* x;
   unsigned mask;  // a bit for each feature that is read
   const Number* next;
   unsigned next_mask;  // the columns that are fetched meanwhile
   float* sums;
+  bool spread;
 };
 
 VGG_INLINE inline int take_lowest(unsigned& mask) {
@@ -469,26 +471,39 @@ VGG_INLINE inline void fetch_lines(const void* from) {
 // sums += W[...][chunk] * x[chunk]. What is added, and in which order, depends on nothing but x.
 template <class Weights, int panels>
 void add_columns(Columns<typename Weights::Number> job) {
-  constexpr int lines = (panels * panel * sizeof(typename Weights::Number) + 63) / 64;
+  using Number = typename Weights::Number;
+  constexpr int lines = (panels * panel * sizeof(Number) + 63) / 64;
+  const auto column = [&](const Number* weights, int feature) VGG_INLINE {
+    return weights + feature * job.stride + ((job.segment + feature) & job.turn) * panels * panel;
+  };
   Vector sums[2 * panels] = {};
   const auto step = [&]() VGG_INLINE {
     const int feature = take_lowest(job.mask);
-    const typename Weights::Number* column = job.weights + feature * job.stride;
+    const Number* from = column(job.weights, feature);
     const float value = job.x[feature];
     unrolled<panels>([&](auto p) VGG_INLINE {
       Vector weights[2];
-      Weights::load_panel(column + p * panel, weights);
+      Weights::load_panel(from + p * panel, weights);
       sums[2 * p] += value * weights[0];
       sums[2 * p + 1] += value * weights[1];
     });
   };
+  if (job.spread)
+    while (job.mask != 0 && job.next_mask != 0) {
+      const auto* from = reinterpret_cast<const char*>(column(job.next, take_lowest(job.next_mask)));
+      for (int q = 0; q < 4; ++q) {
+        fetch_lines<(lines+3)/4>(from + q * ((lines+3)/4*64));
+        if (job.mask) step();
+      }
+    }
+  else
   while (job.mask != 0 && job.next_mask != 0) {
-    fetch_lines<lines>(job.next + take_lowest(job.next_mask) * job.stride);
+    fetch_lines<lines>(column(job.next, take_lowest(job.next_mask)));
     step();
   }
   while (job.mask != 0) step();
   while (job.next_mask != 0)
-    fetch_lines<lines>(job.next + take_lowest(job.next_mask) * job.stride);
+    fetch_lines<lines>(column(job.next, take_lowest(job.next_mask)));
   unrolled<2 * panels>([&](auto v) VGG_INLINE {
     store(job.sums + v * lanes, load(job.sums + v * lanes) + sums[v]);
   });
@@ -555,15 +570,15 @@ void linear(const Linear& job) {
     masks = filled;
     const unsigned next =
         first + chunk < job.features ? fill_masks(job, first + chunk, next_masks) : 0;
-    for (int from = 0; from < job.panels; from += linear_panels) {
-      const int left = job.panels - from;
+    for (int segment = 0; segment * linear_panels < job.panels; ++segment) {
+      const int from = segment * linear_panels, left = job.panels - from;
       const auto run = add.of_panels[left < linear_panels ? left : linear_panels];
       const Number* weights =
-          static_cast<const Number*>(job.weights) + first * width + from * panel;
+          static_cast<const Number*>(job.weights) + first * width + (job.turn == 0 ? from * panel : 0);
       for (int picture = 0; picture < job.pictures; ++picture)
-        run({weights, width, job.x + picture * job.x_stride + first, masks[picture],
+        run({weights, width, segment, job.turn, job.x + picture * job.x_stride + first, masks[picture],
              weights + chunk * width, next & shares[picture],
-             job.sums + picture * width + from * panel});
+             job.sums + picture * width + from * panel, job.pictures >= 4});
     }
   }
   for (int picture = 0; picture < job.pictures; ++picture)
@@ -579,6 +594,7 @@ extern const Kernels VGG_JOIN(VGG_ISA, _kernels) = {
     VGG_TEXT(VGG_ISA),
     lanes,
     max_rows,
+    linear_panels,
     {transform_input<1, 1>, transform_input<2, 3>, transform_input<4, 3>, transform_input<6, 3>},
     multiply,
     {transform_output<1, 1>, transform_output<2, 3>, transform_output<4, 3>,

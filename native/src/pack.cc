@@ -149,24 +149,30 @@ struct Bfloat16 {
 
 // Of a block's columns. Where the columns that a run reads are long, less of what the processor
 // fetches ahead of them by itself is in vain.
-constexpr long longest_column = 4096;  // bytes
+constexpr int longest_column = 4096;  // bytes
 
-// A multiple of the threads, and no longer columns than are worth it.
-int panels_of_block(int panels, long most, int threads) {
-  const long blocks = (panels + most - 1) / most;
-  const long shared = (blocks + threads - 1) / threads * threads;
-  return static_cast<int>((panels + shared - 1) / shared);
+// The largest power of two of which all threads have about the same share.
+int panels_of_block(int panels, int most, int threads) {
+  int width = 1;
+  while (2 * width <= most) width *= 2;
+  const auto share = [&](int width) {
+    const int blocks = (panels + width - 1) / width;
+    return (blocks + threads - 1) / threads * width;
+  };
+  while (width > 1 && share(width) * 10L * threads > 11L * std::max(panels, threads)) width /= 2;
+  return width;
 }
 
 template <class Weights>
-PackedLinear pack_linear_as(const Spec& spec, const Layer& linear, int panel, Team& team,
-                            Arena& arena) {
+PackedLinear pack_linear_as(const Spec& spec, const Layer& linear, const Kernels& kernels,
+                            Team& team, Arena& arena) {
   using Number = typename Weights::Number;
   constexpr int features_at_a_time = 16, panels_at_a_time = 2;
+  const int panel = 2 * kernels.vector, segment = kernels.linear_panels;
   PackedLinear packed;
   packed.panels = panels_of(linear.out, panel);
   packed.panels_of_block = panels_of_block(
-      packed.panels, longest_column / (panel * static_cast<long>(sizeof(Number))), team.size());
+      packed.panels, longest_column / (panel * static_cast<int>(sizeof(Number))), team.size());
   packed.bias = packed_bias(affine_of(linear, nullptr), panel);
   packed.weights = arena.floats(
       (product({packed.panels, panel, linear.in, sizeof(Number)}) + sizeof(float) - 1) /
@@ -175,12 +181,16 @@ PackedLinear pack_linear_as(const Spec& spec, const Layer& linear, int panel, Te
   std::atomic<bool> is_finite{true};
 
   const auto pack_panel = [&](int index) {
-    const int block = index / packed.panels_of_block;
-    const int first_panel = block * packed.panels_of_block;
-    const long stride =
-        static_cast<long>(std::min(packed.panels_of_block, packed.panels - first_panel)) * panel;
-    Number* to = weights + static_cast<size_t>(first_panel) * panel * linear.in +
-                 (index - first_panel) * panel;
+    const int first_panel = index / packed.panels_of_block * packed.panels_of_block;
+    const int panels = std::min(packed.panels_of_block, packed.panels - first_panel);
+    const int turn = turn_of(panels, segment);
+    const int place = index - first_panel;
+    Number* block = weights + static_cast<size_t>(first_panel) * panel * linear.in;
+    const auto column = [&](int feature) {
+      const int turned =
+          turn == 0 ? place : ((place / segment + feature) & turn) * segment + place % segment;
+      return block + (static_cast<long>(feature) * panels + turned) * panel;
+    };
     const int first = index * panel, outputs = std::min(panel, linear.out - first);
     bool finite = true;
     for (int feature = 0; feature < linear.in; feature += features_at_a_time) {
@@ -188,14 +198,14 @@ PackedLinear pack_linear_as(const Spec& spec, const Layer& linear, int panel, Te
       Number columns[features_at_a_time][widest_panel] = {};
       for (int output = 0; output < outputs; ++output) {
         const size_t row = static_cast<size_t>(first + output) * linear.in + feature;
-        const int place = Weights::place_in_panel(output, panel);
+        const int k = Weights::place_in_panel(output, panel);
         for (int i = 0; i < features; ++i) {
-          columns[i][place] = Weights::number(read_float(linear.weight, row + i));
-          finite &= Weights::is_finite(columns[i][place]);
+          columns[i][k] = Weights::number(read_float(linear.weight, row + i));
+          finite &= Weights::is_finite(columns[i][k]);
         }
       }
-      for (int i = 0; i < features; ++i, to += stride)
-        std::memcpy(to, columns[i], panel * sizeof(Number));
+      for (int i = 0; i < features; ++i)
+        std::memcpy(column(feature + i), columns[i], panel * sizeof(Number));
     }
     if (!finite) is_finite = false;
   };
@@ -218,10 +228,9 @@ PackedLinear pack_linear_as(const Spec& spec, const Layer& linear, int panel, Te
 
 PackedLinear pack_linear(const Spec& spec, const Layer& linear, const Kernels& kernels, Team& team,
                          Arena& arena) {
-  const int panel = 2 * kernels.vector;
   return spec.precision == Precision::bf16_classifier
-             ? pack_linear_as<Bfloat16>(spec, linear, panel, team, arena)
-             : pack_linear_as<Float32>(spec, linear, panel, team, arena);
+             ? pack_linear_as<Bfloat16>(spec, linear, kernels, team, arena)
+             : pack_linear_as<Float32>(spec, linear, kernels, team, arena);
 }
 
 }  // namespace vgg
