@@ -419,10 +419,7 @@ void first_layer(const FirstLayer& job) {
 
 // ---- linear ----
 
-// Features whose products are summed from zero, before they are added to the sum of all others:
-// that keeps the rounding small, and the weights of a chunk and linear_panels panels stay in the
-// first cache while the pictures of a batch go by.
-constexpr int chunk = 32;
+constexpr int chunk = linear_chunk;
 
 struct Float32 {
   using Number = float;
@@ -444,15 +441,15 @@ struct Bfloat16 {
 // One segment of the outputs of one picture, and one chunk of features.
 template <class Number>
 struct Columns {
-  const Number* weights;  // of the chunk's first feature; of the segment, if segments are not turned
+  const Number* weights;  // of the chunk's first feature; of the segment, if they are not turned
   long stride;            // numbers between the columns of two features
   int segment, turn;
   const float* x;
   unsigned mask;  // a bit for each feature that is read
-  const Number* next;
-  unsigned next_mask;  // the columns that are fetched meanwhile
   float* sums;
-  bool spread;
+  // Of the next chunk, what is fetched into the second cache meanwhile.
+  unsigned next_mask;
+  bool fetches_slowly;
 };
 
 VGG_INLINE inline int take_lowest(unsigned& mask) {
@@ -462,24 +459,22 @@ VGG_INLINE inline int take_lowest(unsigned& mask) {
 }
 
 template <int lines>
-VGG_INLINE inline void fetch_lines(const void* from) {
-  unrolled<lines>([&](auto line) VGG_INLINE {
-    __builtin_prefetch(static_cast<const char*>(from) + line * 64, 0, 2);
-  });
+VGG_INLINE inline void fetch_lines(const char* from) {
+  unrolled<lines>([&](auto line) VGG_INLINE { __builtin_prefetch(from + line * 64, 0, 2); });
 }
 
 // sums += W[...][chunk] * x[chunk]. What is added, and in which order, depends on nothing but x.
 template <class Weights, int panels>
 void add_columns(Columns<typename Weights::Number> job) {
   using Number = typename Weights::Number;
-  constexpr int lines = (panels * panel * sizeof(Number) + 63) / 64;
-  const auto column = [&](const Number* weights, int feature) VGG_INLINE {
-    return weights + feature * job.stride + ((job.segment + feature) & job.turn) * panels * panel;
+  const auto column = [&](int feature) VGG_INLINE {
+    return job.weights + feature * job.stride +
+           ((job.segment + feature) & job.turn) * panels * panel;
   };
   Vector sums[2 * panels] = {};
   const auto step = [&]() VGG_INLINE {
     const int feature = take_lowest(job.mask);
-    const Number* from = column(job.weights, feature);
+    const Number* from = column(feature);
     const float value = job.x[feature];
     unrolled<panels>([&](auto p) VGG_INLINE {
       Vector weights[2];
@@ -488,22 +483,27 @@ void add_columns(Columns<typename Weights::Number> job) {
       sums[2 * p + 1] += value * weights[1];
     });
   };
-  if (job.spread)
+  constexpr int lines = (panels * panel * sizeof(Number) + 63) / 64;
+  const auto next_column = [&]() VGG_INLINE {
+    return reinterpret_cast<const char*>(column(chunk + take_lowest(job.next_mask)));
+  };
+  // A picture of a batch has less to fetch than to read: a quarter of a column with each that it
+  // reads, lest it wait for all of it first and then for nothing.
+  if (job.fetches_slowly)
     while (job.mask != 0 && job.next_mask != 0) {
-      const auto* from = reinterpret_cast<const char*>(column(job.next, take_lowest(job.next_mask)));
-      for (int q = 0; q < 4; ++q) {
-        fetch_lines<(lines+3)/4>(from + q * ((lines+3)/4*64));
-        if (job.mask) step();
+      constexpr int some = (lines + 3) / 4;
+      const char* from = next_column();
+      for (int line = 0; line < lines; line += some) {
+        fetch_lines<some>(from + line * 64);
+        if (job.mask != 0) step();
       }
     }
-  else
   while (job.mask != 0 && job.next_mask != 0) {
-    fetch_lines<lines>(column(job.next, take_lowest(job.next_mask)));
+    fetch_lines<lines>(next_column());
     step();
   }
   while (job.mask != 0) step();
-  while (job.next_mask != 0)
-    fetch_lines<lines>(column(job.next, take_lowest(job.next_mask)));
+  while (job.next_mask != 0) fetch_lines<lines>(next_column());
   unrolled<2 * panels>([&](auto v) VGG_INLINE {
     store(job.sums + v * lanes, load(job.sums + v * lanes) + sums[v]);
   });
@@ -550,35 +550,46 @@ unsigned fill_masks(const Linear& job, int first, unsigned* masks) {
   return any;
 }
 
+// From how many pictures on they fetch slowly.
+constexpr int slow_pictures = 4;
+
 template <class Weights>
 void linear(const Linear& job) {
   using Number = typename Weights::Number;
   static constexpr AddColumns<Weights> add{};
   const long width = static_cast<long>(job.panels) * panel;
+  const auto* weights = static_cast<const Number*>(job.weights);
   for (long i = 0; i < job.pictures * width; i += lanes) store(job.sums + i, Vector{});
   unsigned* masks = job.masks;
   unsigned* next_masks = job.masks + job.pictures;
-  // Which of a chunk's features each picture fetches the columns of.
+  // Of the next chunk each picture fetches the columns of some features.
   unsigned* const shares = job.masks + 2 * job.pictures;
   const auto below = [&](long picture) { return (1ull << picture * chunk / job.pictures) - 1; };
   for (int picture = 0; picture < job.pictures; ++picture)
     shares[picture] = static_cast<unsigned>(below(picture + 1) & ~below(picture));
   fill_masks(job, 0, next_masks);
-  for (int first = 0; first < job.features; first += chunk) {
+  for (int first = 0; first < job.features; first += chunk, weights += chunk * width) {
     unsigned* const filled = next_masks;
     next_masks = masks;
     masks = filled;
     const unsigned next =
         first + chunk < job.features ? fill_masks(job, first + chunk, next_masks) : 0;
     for (int segment = 0; segment * linear_panels < job.panels; ++segment) {
-      const int from = segment * linear_panels, left = job.panels - from;
+      const int panels_before = segment * linear_panels, left = job.panels - panels_before;
       const auto run = add.of_panels[left < linear_panels ? left : linear_panels];
-      const Number* weights =
-          static_cast<const Number*>(job.weights) + first * width + (job.turn == 0 ? from * panel : 0);
-      for (int picture = 0; picture < job.pictures; ++picture)
-        run({weights, width, segment, job.turn, job.x + picture * job.x_stride + first, masks[picture],
-             weights + chunk * width, next & shares[picture],
-             job.sums + picture * width + from * panel, job.pictures >= 4});
+      Columns<Number> columns{};
+      columns.weights = weights + (job.turn == 0 ? panels_before * panel : 0);
+      columns.stride = width;
+      columns.segment = segment;
+      columns.turn = job.turn;
+      columns.fetches_slowly = job.pictures >= slow_pictures;
+      for (int picture = 0; picture < job.pictures; ++picture) {
+        columns.x = job.x + picture * job.x_stride + first;
+        columns.mask = masks[picture];
+        columns.next_mask = next & shares[picture];
+        columns.sums = job.sums + picture * width + panels_before * panel;
+        run(columns);
+      }
     }
   }
   for (int picture = 0; picture < job.pictures; ++picture)

@@ -111,14 +111,19 @@ struct Linear {
   unsigned* masks;  // scratch [3][pictures]
 };
 
+// Features whose products are summed from zero, before they are added to the sum of all others:
+// that keeps the rounding small, and the weights of a chunk and a segment stay in the first cache
+// while the pictures of a batch go by.
+constexpr int linear_chunk = 32;
+
 // The columns of a block are often a power of two long, and the same segment of all of them would
 // crowd a few sets of the first cache. So the segments of each column are turned against those of
-// the one before: segment s of feature f is at place (s + f) & turn. 0 where they are not, because
-// there is one, the last is shorter or their number no power of two.
+// the one before: segment s of feature f is at place (s + f) & turn. 0 where they are not: where
+// there is one, the last is shorter, or their number is no power of two or larger than a chunk.
 static inline int turn_of(int panels, int linear_panels) {
   const int segments = panels / linear_panels;
   const bool is_even = panels % linear_panels == 0 && (segments & (segments - 1)) == 0;
-  return is_even && segments > 0 ? segments - 1 : 0;
+  return is_even && segments >= 1 && segments <= linear_chunk ? segments - 1 : 0;
 }
 
 struct Kernels {
