@@ -141,7 +141,8 @@ class Value {
   std::string name_;
 };
 
-// A file in memory, read-only. Another process that cuts it short meanwhile ends this one (SIGBUS).
+// A file in memory, read-only, while its weights are packed. Another process that cuts it short
+// meanwhile ends this one (SIGBUS).
 class MappedFile {
  public:
   // The descriptor may be closed afterwards. Throws when the file is shorter than `size`, by now or
@@ -165,13 +166,8 @@ class MappedFile {
     if (start_ != nullptr) munmap(const_cast<uint8_t*>(start_), size_);
   }
 
-  // Lets go of the pages that were read so far; the kernel's cache brings back those that are read
-  // again.
-  void release_pages() const {
-    if (start_ != nullptr) madvise(const_cast<uint8_t*>(start_), size_, MADV_DONTNEED);
-  }
-
-  // The same for the whole pages among `bytes` of them. Does nothing for memory of others.
+  // Lets go of the whole pages among `bytes` of them; the kernel's cache brings back those that are
+  // read again. Does nothing for memory of others.
   void release_pages(const uint8_t* from, size_t bytes) const {
     if (start_ == nullptr || from < start_ || from + bytes > start_ + size_) return;
     const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
@@ -199,7 +195,6 @@ class MappedFile {
 };
 
 struct Network {
-  std::vector<MappedFile> files;  // Before the engine that reads them, so that they outlive it.
   std::unique_ptr<vgg::Engine> engine;
   size_t picture_bytes = 0;
   size_t classes = 0;
@@ -346,21 +341,17 @@ napi_value open(napi_env env, napi_callback_info info) {
   const Arguments<1> arguments(env, info);
   const Value object(env, arguments.values[0], "spec");
   auto network = std::make_unique<Network>();
-  network->files = map_files(object["files"]);
-  vgg::Spec spec = read_spec(object, network->files);
+  const std::vector<MappedFile> files = map_files(object["files"]);
+  vgg::Spec spec = read_spec(object, files);
   const std::string isa = object["isa"].text();
   spec.isa = isa.c_str();
   spec.forget = [&](const uint8_t* from, size_t count) {
-    for (const MappedFile& file : network->files) file.release_pages(from, count);
+    for (const MappedFile& file : files) file.release_pages(from, count);
   };
   network->picture_bytes = size_t{3} * spec.input_size * spec.input_size;
   network->classes = spec.classes;
   network->max_batch = spec.max_batch;
   network->engine = vgg::Engine::create(spec);
-  // What was packed is not read in the file again: a tenth of VGG-16 in fp32, all of it in others.
-  if (spec.precision != vgg::Precision::fp32) network->files.clear();
-  for (const MappedFile& file : network->files) file.release_pages();
-
   napi_value handle;
   const auto finalize = [](napi_env, void* data, void*) { delete static_cast<Network*>(data); };
   check(env, napi_create_external(env, network.get(), finalize, nullptr, &handle),
@@ -441,7 +432,6 @@ napi_value close(napi_env env, napi_callback_info info) {
   const Arguments<1> arguments(env, info);
   Network& network = network_of(env, arguments.values[0]);
   network.engine.reset();
-  network.files.clear();
   return nullptr;
 }
 

@@ -117,38 +117,7 @@ struct Bf16Kernels {
   void (*release)();  // what a thread does when it has run: gives the tile registers back
 };
 
-// Some rows of y = W x + b for several vectors x, float32 but for W. The rows are interleaved in
-// groups of bf16_rows, [group][features / 32][row of the group][16][2]: a pair is the features j
-// and j + 16 of 32, so that a shift and a mask widen both to vectors of neighbours. Features past a
-// multiple of 32, and rows past the last, are zeros.
-struct Bf16Linear {
-  const bfloat16* weights;  // of one group
-  long features;
-  int outputs;     // of the group
-  const float* x;  // [pictures][x_stride]
-  long x_stride;
-  int pictures;
-  const float* bias;
-  bool relu;
-  float* y;  // [pictures][y_stride]
-  long y_stride;
-};
-
-constexpr int bf16_rows = 4;
-
-struct Bf16LinearKernels {
-  const char* isa;
-  void (*linear)(const Bf16Linear&);
-};
-
-#if defined(__aarch64__)
-extern const Bf16LinearKernels neon_bf16_linear;  // every such processor has it
-#else
-extern const Bf16LinearKernels baseline_bf16_linear;
-#endif
 #if defined(__x86_64__)
-extern const Bf16LinearKernels avx2_bf16_linear;
-extern const Bf16LinearKernels avx512_bf16_linear;
 #if defined(VGG_HAS_AVX512BF16)
 extern const Bf16Kernels avx512bf16_kernels;
 #endif

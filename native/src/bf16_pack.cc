@@ -118,31 +118,4 @@ Bf16Packed pack_bf16_linear(const Spec& spec, const Layer& linear, Team& team) {
   return packed;
 }
 
-Bf16Packed pack_bf16_rows(const Spec& spec, const Layer& linear, Team& team) {
-  const int blocks = divided_up(linear.in, bf16_block);
-  const int groups = divided_up(linear.out, bf16_rows);
-  Bf16Packed packed;
-  packed.panel_stride = static_cast<long>(blocks) * bf16_rows * bf16_block;
-  packed.filters = Bfloat16s(product({groups, packed.panel_stride}));
-  packed.bias = padded_bias(affine_of(linear, nullptr).shift, bf16_rows);
-  team.run([&](int) {
-    for (int group = team.claim(); group < groups; group = team.claim()) {
-      const int first = group * bf16_rows;
-      const int end = std::min(linear.out, first + bf16_rows);
-      for (int output = first; output < end; ++output) {
-        bfloat16* to =
-            packed.filters.data() + group * packed.panel_stride + (output - first) * bf16_block;
-        const size_t row = static_cast<size_t>(output) * linear.in;
-        for (int feature = 0; feature < linear.in; ++feature) {
-          const int place = feature % bf16_block;
-          to[static_cast<long>(feature / bf16_block) * bf16_rows * bf16_block + place % 16 * 2 +
-             place / 16] = to_bfloat16(read_float(linear.weight, row + feature));
-        }
-      }
-      forget_rows(spec, linear, first, end);
-    }
-  });
-  return packed;
-}
-
 }  // namespace vgg

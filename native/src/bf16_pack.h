@@ -25,7 +25,4 @@ Bf16Packed pack_bf16_winograd(const Layer& conv, const Layer* batchnorm, Team& t
 // A linear layer as a 1x1 convolution. What was read is given back to `spec.forget` on the way.
 Bf16Packed pack_bf16_linear(const Spec& spec, const Layer& linear, Team& team);
 
-// A linear layer as Bf16Linear reads it.
-Bf16Packed pack_bf16_rows(const Spec& spec, const Layer& linear, Team& team);
-
 }  // namespace vgg

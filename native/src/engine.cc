@@ -5,7 +5,6 @@
 #include <stdexcept>
 
 #include "bf16_engine.h"
-#include "bf16_pack.h"
 #include "isa.h"
 #include "memory.h"
 #include "pack.h"
@@ -40,7 +39,6 @@ class WinogradEngine final : public Engine {
   explicit WinogradEngine(const Spec& spec)
       : spec_(spec),
         kernels_(*choose_kernels(spec.isa ? spec.isa : "")),
-        bf16_linear_(*choose_bf16_linear(kernels_.isa)),
         steps_(make_plan(spec)),
         panel_(2 * kernels_.vector),
         team_(spec.threads),
@@ -97,35 +95,27 @@ class WinogradEngine final : public Engine {
 
   void pack() {
     packed_.resize(steps_.size());
-    bf16_packed_.resize(steps_.size());
+    linears_.resize(steps_.size());
     for (size_t i = 0; i < steps_.size(); ++i) {
       const Step& step = steps_[i];
-      if (step.kind == Step::Kind::linear) {
-        const Layer& linear = spec_.layers[step.layer];
-        if (spec_.precision == Precision::bf16_classifier)
-          bf16_packed_[i] = pack_bf16_rows(spec_, linear, team_);
-        else
-          packed_[i].bias = copy_of_bias(linear);
-      }
+      if (step.kind == Step::Kind::linear)
+        linears_[i] = pack_linear(spec_, spec_.layers[step.layer], kernels_, team_, arena_);
       if (step.kind != Step::Kind::convolution && step.kind != Step::Kind::first_layer) continue;
       const Layer& conv = spec_.layers[step.layer];
       const Layer* batchnorm = step.batchnorm >= 0 ? &spec_.layers[step.batchnorm] : nullptr;
       packed_[i] = step.kind == Step::Kind::first_layer
                        ? pack_first_layer(conv, batchnorm, kernels_)
                        : pack_winograd(conv, batchnorm, step.tile, kernels_, team_, arena_);
+      if (spec_.forget)
+        spec_.forget(conv.weight,
+                     sizeof(float) * conv.out * conv.in * conv.kernel * conv.kernel);
     }
-  }
-
-  static Floats copy_of_bias(const Layer& layer) {
-    Floats bias(layer.out);
-    if (layer.bias) std::memcpy(bias.data(), layer.bias, layer.out * sizeof(float));
-    return bias;
   }
 
   void reserve() {
     while (steps_[batched_].in.pixels() > largest_batched_map) ++batched_;
     size_t single[2] = {}, batch[2] = {};  // of the maps between which steps alternate
-    size_t transformed = 0, products = 0, line = 0, rows = 0, band = 0;
+    size_t transformed = 0, products = 0, line = 0, rows = 0, band = 0, outputs = 0;
     for (size_t i = 0; i < steps_.size(); ++i) {
       const Step& step = steps_[i];
       if (!(i == 0 && fuses_first_layer())) {
@@ -137,6 +127,8 @@ class WinogradEngine final : public Engine {
         rows = product({2 * first_layer_rows + 2, step.in.width + 2, 3});
         line = product({2, step.in.width, panel_});
       }
+      if (step.kind == Step::Kind::linear)
+        outputs = std::max(outputs, product({linears_[i].panels_of_block, panel_}));
       if (step.kind != Step::Kind::convolution) continue;
       product({step.tiles(), spec_.max_batch, 1 << 10});
       if (step.tiles() * spec_.max_batch > INT32_MAX / 2) throw std::bad_alloc();
@@ -158,7 +150,8 @@ class WinogradEngine final : public Engine {
     transformed_ = arena_.floats(product({static_cast<long>(transformed), team_.size()}));
     for (int thread = 0; thread < team_.size(); ++thread) {
       scratch_.push_back({arena_.floats(products), arena_.floats(line), arena_.floats(rows),
-                          arena_.floats(product({linear_rows, spec_.max_batch, kernels_.vector})),
+                          arena_.floats(product({static_cast<long>(outputs), spec_.max_batch})),
+                          std::vector<unsigned>(product({3, spec_.max_batch})),
                           arena_.floats(band)});
     }
   }
@@ -203,6 +196,7 @@ class WinogradEngine final : public Engine {
     Floats line;      // first layer: outputs of one panel
     Floats rows;      // first layer: normalised pixels
     Floats sums;      // linear
+    std::vector<unsigned> masks;  // linear
     Floats band;      // the first layer's outputs that one row of tiles reads
   };
 
@@ -496,58 +490,41 @@ class WinogradEngine final : public Engine {
 
   void run_linear(size_t index, int thread, const float* in, float* out, int pictures) {
     const Step& step = steps_[index];
-    if (!bf16_packed_[index].filters.empty()) return run_bf16_linear(index, in, out, pictures);
-    const Layer& layer = spec_.layers[step.layer];
+    const PackedLinear& packed = linears_[index];
+    const bool is_bf16 = spec_.precision == Precision::bf16_classifier;
+    const auto* weights = reinterpret_cast<const char*>(packed.weights.data());
     Linear job{};
-    job.features = layer.in;
+    job.features = step.in.channels;
+    job.reads_all = packed.reads_all;
     job.x = in;
     job.x_stride = static_cast<long>(map_size(step.in));
     job.pictures = pictures;
     job.relu = step.relu;
     job.y_stride = static_cast<long>(map_size(step.out));
     job.sums = scratch_[thread].sums.data();
-    const int units = divided_up(layer.out, linear_rows);
-    for (int unit = team_.claim(); unit < units; unit = team_.claim()) {
-      const int first = unit * linear_rows;
-      job.weights = layer.weight + static_cast<size_t>(first) * layer.in * sizeof(float);
-      job.outputs = std::min(linear_rows, layer.out - first);
-      job.bias = packed_[index].bias.data() + first;
+    job.masks = scratch_[thread].masks.data();
+    const int blocks = divided_up(packed.panels, packed.panels_of_block);
+    for (int block = team_.claim(); block < blocks; block = team_.claim()) {
+      const int panel = block * packed.panels_of_block, first = panel * panel_;
+      job.weights = weights + static_cast<size_t>(first) * job.features * (is_bf16 ? 2 : 4);
+      job.panels = std::min(packed.panels_of_block, packed.panels - panel);
+      job.turn = turn_of(job.panels, kernels_.linear_panels);
+      job.outputs = std::min(job.panels * panel_, step.out.channels - first);
+      job.bias = packed.bias.data() + first;
       job.y = out + first;
-      kernels_.linear(job);
-    }
-  }
-
-  void run_bf16_linear(size_t index, const float* in, float* out, int pictures) {
-    const Step& step = steps_[index];
-    const Layer& layer = spec_.layers[step.layer];
-    const Bf16Packed& packed = bf16_packed_[index];
-    Bf16Linear job{};
-    job.features = layer.in;
-    job.x = in;
-    job.x_stride = static_cast<long>(map_size(step.in));
-    job.pictures = pictures;
-    job.relu = step.relu;
-    job.y_stride = static_cast<long>(map_size(step.out));
-    const int groups = divided_up(layer.out, bf16_rows);
-    for (int group = team_.claim(); group < groups; group = team_.claim()) {
-      job.weights = packed.filters.data() + group * packed.panel_stride;
-      job.outputs = std::min(bf16_rows, layer.out - group * bf16_rows);
-      job.bias = packed.bias.data() + group * bf16_rows;
-      job.y = out + group * bf16_rows;
-      bf16_linear_.linear(job);
+      (is_bf16 ? kernels_.bf16_linear : kernels_.linear)(job);
     }
   }
 
   Spec spec_;
   const Kernels& kernels_;
-  const Bf16LinearKernels& bf16_linear_;
   std::vector<Step> steps_;
   const int panel_;
   Team team_;
   Normalisation normalisation_;
   Arena arena_;
   std::vector<PackedConvolution> packed_;  // of each step
-  std::vector<Bf16Packed> bf16_packed_;    // of linear steps, if bf16_classifier
+  std::vector<PackedLinear> linears_;      // of each step
   size_t batched_ = 0;                     // the first step that takes the whole batch
   Floats single_maps_[2], batch_maps_[2];
   Floats transformed_;  // of all threads

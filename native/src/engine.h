@@ -11,9 +11,8 @@
 namespace vgg {
 
 // One of torch's layers, in the order in which they run. Tensors are little-endian float32 in C
-// order at any address; those of linear layers are, in fp32, read at every run and must stay mapped
-// and unchanged while the engine lives, all others are copied by Engine::create. `*_count` of a
-// tensor's elements is not given: it follows from the sizes.
+// order at any address, and are copied by Engine::create. `*_count` of a tensor's elements is not
+// given: it follows from the sizes.
 struct Layer {
   enum class Kind { conv, batchnorm, relu, lrn, maxpool, avgpool, flatten, linear };
   Kind kind;

@@ -16,7 +16,6 @@ namespace {
 
 struct Choice {
   const Kernels* kernels;
-  const Bf16LinearKernels* bf16_linear;
   bool (*is_here)();
 };
 
@@ -31,14 +30,13 @@ bool has_avx512() {
 // Best first. GCC's test asks the operating system too, whether it saves the registers.
 const Choice choices[] = {
 #if defined(__x86_64__)
-    {&avx512_kernels, &avx512_bf16_linear, has_avx512},
-    {&avx2_kernels, &avx2_bf16_linear,
-     [] { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }},
+    {&avx512_kernels, has_avx512},
+    {&avx2_kernels, [] { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }},
 #endif
 #if defined(__aarch64__)
-    {&neon_kernels, &neon_bf16_linear, [] { return true; }},
+    {&neon_kernels, [] { return true; }},
 #else
-    {&baseline_kernels, &baseline_bf16_linear, [] { return true; }},
+    {&baseline_kernels, [] { return true; }},
 #endif
 };
 
@@ -138,10 +136,6 @@ std::string what_lacks(const Bf16Choice& choice) {
 }  // namespace
 
 const Kernels* choose_kernels(const std::string& isa) { return choose(isa).kernels; }
-
-const Bf16LinearKernels* choose_bf16_linear(const std::string& isa) {
-  return choose(isa).bf16_linear;
-}
 
 const Bf16Kernels* choose_bf16_kernels(const std::string& isa) {
   std::string reasons;

@@ -14,9 +14,6 @@ namespace vgg {
 const Kernels* choose_kernels(const std::string& isa);
 const Bf16Kernels* choose_bf16_kernels(const std::string& isa);
 
-// The linear layers with weights in bfloat16 for the instruction set of choose_kernels(isa).
-const Bf16LinearKernels* choose_bf16_linear(const std::string& isa);
-
 const char* name_of(Precision precision);  // "fp32", "bf16", "bf16-classifier"
 
 // Why this precision does not run here by the named instruction set, or by any for an empty name;

@@ -17,20 +17,20 @@ namespace vgg {
 namespace {
 
 // A register tile of the multiplying kernel is max_rows tiles x 2 vectors: 28 of 32 registers, or
-// 12 of 16.
+// 12 of 16. Of a linear layer linear_panels are summed at a time: 16 registers, or 8.
 #if defined(__AVX512F__)
-constexpr int lanes = 16, max_rows = 14, linear_pictures = 6;
+constexpr int lanes = 16, max_rows = 14, linear_panels = 8;
 #elif defined(__AVX__)
-constexpr int lanes = 8, max_rows = 6, linear_pictures = 3;
+constexpr int lanes = 8, max_rows = 6, linear_panels = 4;
 #elif defined(__aarch64__)
-constexpr int lanes = 4, max_rows = 12, linear_pictures = 6;
+constexpr int lanes = 4, max_rows = 12, linear_panels = 8;
 #else
-constexpr int lanes = 4, max_rows = 6, linear_pictures = 2;
+constexpr int lanes = 4, max_rows = 6, linear_panels = 4;
 #endif
 constexpr int panel = 2 * lanes;
 
 typedef float Vector __attribute__((vector_size(lanes * 4), may_alias));
-typedef float VectorAnywhere __attribute__((vector_size(lanes * 4), aligned(1), may_alias));
+typedef unsigned Words __attribute__((vector_size(lanes * 4), may_alias));
 
 #define VGG_INLINE __attribute__((always_inline))
 
@@ -419,112 +419,184 @@ void first_layer(const FirstLayer& job) {
 
 // ---- linear ----
 
-constexpr int dot_rows = 4;
+constexpr int chunk = linear_chunk;
 
-VGG_INLINE inline Vector load_anywhere(const unsigned char* from) {
-  return *reinterpret_cast<const VectorAnywhere*>(from);
-}
-
-// sums[row][picture] += W[row][features from .. to] * x[picture][...], lane by lane: the order of
-// the additions does not depend on how many pictures or rows are taken at a time. Meanwhile the
-// same features of the rows at `next` are fetched, unless it is null.
-template <int rows, int pictures>
-void dot_block(const unsigned char* weights, long features, long from, long to, const float* x,
-               long x_stride, float* sums, long sums_stride, const unsigned char* next) {
-  Vector totals[rows][pictures];
-  unrolled<rows>([&](auto r) VGG_INLINE {
-    unrolled<pictures>([&](auto p)
-                           VGG_INLINE { totals[r][p] = load(sums + r * sums_stride + p * lanes); });
-  });
-  const unsigned char* starts[rows];
-  unrolled<rows>([&](auto r) VGG_INLINE { starts[r] = weights + r * features * 4; });
-  const auto step = [&](long i) VGG_INLINE {
-    Vector inputs[pictures];
-    unrolled<pictures>([&](auto p) VGG_INLINE { inputs[p] = load(x + p * x_stride + i); });
-    unrolled<rows>([&](auto r) VGG_INLINE {
-      const Vector weight = load_anywhere(starts[r] + i * 4);
-      unrolled<pictures>([&](auto p) VGG_INLINE { totals[r][p] += weight * inputs[p]; });
-    });
-  };
-  if (next) {
-    const long ahead = next - weights;
-    for (long i = from; i < to; i += lanes) {
-      unrolled<rows>([&](auto r)
-                         VGG_INLINE { __builtin_prefetch(starts[r] + ahead + i * 4, 0, 2); });
-      step(i);
-    }
-  } else {
-    for (long i = from; i < to; i += lanes) step(i);
-  }
-  unrolled<rows>([&](auto r) VGG_INLINE {
-    unrolled<pictures>([&](auto p)
-                           VGG_INLINE { store(sums + r * sums_stride + p * lanes, totals[r][p]); });
-  });
-}
-
-using DotBlock = void (*)(const unsigned char*, long, long, long, const float*, long, float*, long,
-                          const unsigned char*);
-
-template <int rows>
-struct DotBlocks {
-  DotBlock of_pictures[linear_pictures + 1] = {};
-  constexpr DotBlocks() { fill<1>(); }
-  template <int pictures>
-  constexpr void fill() {
-    of_pictures[pictures] = dot_block<rows, pictures>;
-    if constexpr (pictures < linear_pictures) fill<pictures + 1>();
+struct Float32 {
+  using Number = float;
+  VGG_INLINE static void load_panel(const Number* from, Vector (&to)[2]) {
+    to[0] = load(from);
+    to[1] = load(from + lanes);
   }
 };
 
-constexpr DotBlocks<1> dot_one_row{};
-constexpr DotBlocks<dot_rows> dot_rows_at_once{};
+struct Bfloat16 {
+  using Number = unsigned short;
+  VGG_INLINE static void load_panel(const Number* from, Vector (&to)[2]) {
+    const Words pairs = *reinterpret_cast<const Words*>(from);
+    to[0] = reinterpret_cast<Vector>(pairs << 16);
+    to[1] = reinterpret_cast<Vector>(pairs & 0xffff0000u);
+  }
+};
 
+// One segment of the outputs of one picture, and one chunk of features.
+template <class Number>
+struct Columns {
+  const Number* weights;  // of the chunk's first feature; of the segment, if they are not turned
+  long stride;            // numbers between the columns of two features
+  int segment, turn;
+  const float* x;
+  unsigned mask;  // a bit for each feature that is read
+  float* sums;
+  // Of the next chunk, what is fetched into the second cache meanwhile.
+  unsigned next_mask;
+  bool fetches_slowly;
+};
+
+VGG_INLINE inline int take_lowest(unsigned& mask) {
+  const int bit = __builtin_ctz(mask);
+  mask &= mask - 1;
+  return bit;
+}
+
+template <int lines>
+VGG_INLINE inline void fetch_lines(const char* from) {
+  unrolled<lines>([&](auto line) VGG_INLINE { __builtin_prefetch(from + line * 64, 0, 2); });
+}
+
+// sums += W[...][chunk] * x[chunk]. What is added, and in which order, depends on nothing but x.
+template <class Weights, int panels>
+void add_columns(Columns<typename Weights::Number> job) {
+  using Number = typename Weights::Number;
+  const auto column = [&](int feature) VGG_INLINE {
+    return job.weights + feature * job.stride +
+           ((job.segment + feature) & job.turn) * panels * panel;
+  };
+  Vector sums[2 * panels] = {};
+  const auto step = [&]() VGG_INLINE {
+    const int feature = take_lowest(job.mask);
+    const Number* from = column(feature);
+    const float value = job.x[feature];
+    unrolled<panels>([&](auto p) VGG_INLINE {
+      Vector weights[2];
+      Weights::load_panel(from + p * panel, weights);
+      sums[2 * p] += value * weights[0];
+      sums[2 * p + 1] += value * weights[1];
+    });
+  };
+  constexpr int lines = (panels * panel * sizeof(Number) + 63) / 64;
+  const auto next_column = [&]() VGG_INLINE {
+    return reinterpret_cast<const char*>(column(chunk + take_lowest(job.next_mask)));
+  };
+  // A picture of a batch has less to fetch than to read: a quarter of a column with each that it
+  // reads, lest it wait for all of it first and then for nothing.
+  if (job.fetches_slowly)
+    while (job.mask != 0 && job.next_mask != 0) {
+      constexpr int some = (lines + 3) / 4;
+      const char* from = next_column();
+      for (int line = 0; line < lines; line += some) {
+        fetch_lines<some>(from + line * 64);
+        if (job.mask != 0) step();
+      }
+    }
+  while (job.mask != 0 && job.next_mask != 0) {
+    fetch_lines<lines>(next_column());
+    step();
+  }
+  while (job.mask != 0) step();
+  while (job.next_mask != 0) fetch_lines<lines>(next_column());
+  unrolled<2 * panels>([&](auto v) VGG_INLINE {
+    store(job.sums + v * lanes, load(job.sums + v * lanes) + sums[v]);
+  });
+}
+
+template <class Weights>
+struct AddColumns {
+  using Add = void (*)(Columns<typename Weights::Number>);
+  Add of_panels[linear_panels + 1] = {};
+  constexpr AddColumns() { fill<1>(); }
+  template <int panels>
+  constexpr void fill() {
+    of_panels[panels] = add_columns<Weights, panels>;
+    if constexpr (panels < linear_panels) fill<panels + 1>();
+  }
+};
+
+// A bit for each of the `count` features at x that is not zero.
+VGG_INLINE inline unsigned mask_of(const float* x, int count) {
+  unsigned mask = 0;
+  if (count < chunk) {
+    for (int i = 0; i < count; ++i) mask |= static_cast<unsigned>(x[i] != 0) << i;
+    return mask;
+  }
+  Words bits, sum = {};
+  for (int i = 0; i < lanes; ++i) bits[i] = 1u << i;
+  unrolled<chunk / lanes>([&](auto part) VGG_INLINE {
+    sum |= reinterpret_cast<Words>(load(x + part * lanes) != 0.0f) & bits << part * lanes;
+  });
+  unrolled<lanes>([&](auto i) VGG_INLINE { mask |= sum[i.value]; });
+  return mask;
+}
+
+// Of every picture, for the chunk at `first`; returns what any of them has.
+unsigned fill_masks(const Linear& job, int first, unsigned* masks) {
+  const int left = job.features - first;
+  const int count = left < chunk ? left : chunk;
+  const unsigned all = ~0u >> (chunk - count);
+  unsigned any = 0;
+  for (int picture = 0; picture < job.pictures; ++picture) {
+    masks[picture] = job.reads_all ? all : mask_of(job.x + picture * job.x_stride + first, count);
+    any |= masks[picture];
+  }
+  return any;
+}
+
+// From how many pictures on they fetch slowly.
+constexpr int slow_pictures = 4;
+
+template <class Weights>
 void linear(const Linear& job) {
-  // Several pictures share what a part of the features brought into the cache.
-  const long whole = job.features / lanes * lanes;
-  const long part = job.pictures > 4 ? 512 : whole;
-  const long sums_stride = static_cast<long>(job.pictures) * lanes;
-  for (long i = 0; i < job.outputs * sums_stride; i += lanes) store(job.sums + i, Vector{});
-  for (long from = 0; from < whole; from += part) {
-    const long to = from + part < whole ? from + part : whole;
-    for (int row = 0; row < job.outputs;) {
-      const bool several = row + dot_rows <= job.outputs;
-      const DotBlock* of_pictures =
-          several ? dot_rows_at_once.of_pictures : dot_one_row.of_pictures;
-      const unsigned char* weights = job.weights + row * job.features * 4;
-      // Whole rows are one long stream, which the hardware fetches ahead; it does not see where the
-      // next part of a row begins.
-      const unsigned char* next = nullptr;
-      if (part < whole)
-        next = row + dot_rows < job.outputs ? weights + dot_rows * job.features * 4
-                                            : job.weights + part * 4;
-      for (int picture = 0; picture < job.pictures; picture += linear_pictures) {
-        const int left = job.pictures - picture;
-        of_pictures[left < linear_pictures ? left : linear_pictures](
-            weights, job.features, from, to, job.x + picture * job.x_stride, job.x_stride,
-            job.sums + row * sums_stride + picture * lanes, sums_stride,
-            picture == 0 ? next : nullptr);
+  using Number = typename Weights::Number;
+  static constexpr AddColumns<Weights> add{};
+  const long width = static_cast<long>(job.panels) * panel;
+  const auto* weights = static_cast<const Number*>(job.weights);
+  for (long i = 0; i < job.pictures * width; i += lanes) store(job.sums + i, Vector{});
+  unsigned* masks = job.masks;
+  unsigned* next_masks = job.masks + job.pictures;
+  // Of the next chunk each picture fetches the columns of some features.
+  unsigned* const shares = job.masks + 2 * job.pictures;
+  const auto below = [&](long picture) { return (1ull << picture * chunk / job.pictures) - 1; };
+  for (int picture = 0; picture < job.pictures; ++picture)
+    shares[picture] = static_cast<unsigned>(below(picture + 1) & ~below(picture));
+  fill_masks(job, 0, next_masks);
+  for (int first = 0; first < job.features; first += chunk, weights += chunk * width) {
+    unsigned* const filled = next_masks;
+    next_masks = masks;
+    masks = filled;
+    const unsigned next =
+        first + chunk < job.features ? fill_masks(job, first + chunk, next_masks) : 0;
+    for (int segment = 0; segment * linear_panels < job.panels; ++segment) {
+      const int panels_before = segment * linear_panels, left = job.panels - panels_before;
+      const auto run = add.of_panels[left < linear_panels ? left : linear_panels];
+      Columns<Number> columns{};
+      columns.weights = weights + (job.turn == 0 ? panels_before * panel : 0);
+      columns.stride = width;
+      columns.segment = segment;
+      columns.turn = job.turn;
+      columns.fetches_slowly = job.pictures >= slow_pictures;
+      for (int picture = 0; picture < job.pictures; ++picture) {
+        columns.x = job.x + picture * job.x_stride + first;
+        columns.mask = masks[picture];
+        columns.next_mask = next & shares[picture];
+        columns.sums = job.sums + picture * width + panels_before * panel;
+        run(columns);
       }
-      row += several ? dot_rows : 1;
     }
   }
-  for (int row = 0; row < job.outputs; ++row) {
-    const unsigned char* weights = job.weights + row * job.features * 4;
-    for (int picture = 0; picture < job.pictures; ++picture) {
-      float* sum = job.sums + row * sums_stride + picture * lanes;
-      for (int half = lanes / 2; half > 0; half /= 2)
-        for (int i = 0; i < half; ++i) sum[i] += sum[i + half];
-      float value = sum[0];
-      const float* x = job.x + picture * job.x_stride;
-      for (long i = whole; i < job.features; ++i) {
-        float weight;
-        __builtin_memcpy(&weight, weights + i * 4, 4);
-        value += weight * x[i];
-      }
-      value += job.bias[row];
-      job.y[picture * job.y_stride + row] = job.relu && value < 0 ? 0 : value;
+  for (int picture = 0; picture < job.pictures; ++picture)
+    for (int output = 0; output < job.outputs; ++output) {
+      const float value = job.sums[picture * width + output] + job.bias[output];
+      job.y[picture * job.y_stride + output] = job.relu && value < 0 ? 0 : value;
     }
-  }
 }
 
 }  // namespace
@@ -533,12 +605,14 @@ extern const Kernels VGG_JOIN(VGG_ISA, _kernels) = {
     VGG_TEXT(VGG_ISA),
     lanes,
     max_rows,
+    linear_panels,
     {transform_input<1, 1>, transform_input<2, 3>, transform_input<4, 3>, transform_input<6, 3>},
     multiply,
     {transform_output<1, 1>, transform_output<2, 3>, transform_output<4, 3>,
      transform_output<6, 3>},
     first_layer,
-    linear,
+    linear<Float32>,
+    linear<Bfloat16>,
 };
 
 }  // namespace vgg

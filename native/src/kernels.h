@@ -88,11 +88,18 @@ struct FirstLayer {
   long channel_block_stride;
 };
 
-// Some rows of y = W x + b for several vectors x.
+// Some outputs of y = W x + b for several vectors x. A weight that is multiplied by zero is not read:
+// what goes into a linear layer has mostly been through a ReLU, and half of it and more is zeros.
+//   weights  [feature][segment][panel][outputs]   one block of outputs; float32 or bfloat16
+// A segment is Kernels::linear_panels panels, which are summed at a time; the last has what is left.
+// In bfloat16 the two vectors of a panel are interleaved, so that a shift and a mask widen them.
 struct Linear {
-  const unsigned char* weights;  // [outputs][features], float32 at any address
-  long features;
-  int outputs;     // at most linear_rows
+  const void* weights;
+  int panels;   // of the block
+  int turn;     // turn_of(panels, linear_panels)
+  int outputs;  // that are wanted; the block's last panel may have more
+  int features;
+  bool reads_all;  // also what is multiplied by zero: infinity times zero is NaN
   const float* x;  // [pictures][x_stride]
   long x_stride;
   int pictures;
@@ -100,20 +107,36 @@ struct Linear {
   bool relu;
   float* y;  // [pictures][y_stride]
   long y_stride;
-  float* sums;  // scratch [linear_rows][pictures][vector]
+  float* sums;      // scratch [pictures][panels][2 vectors]
+  unsigned* masks;  // scratch [3][pictures]
 };
 
-constexpr int linear_rows = 16;
+// Features whose products are summed from zero, before they are added to the sum of all others:
+// that keeps the rounding small, and the weights of a chunk and a segment stay in the first cache
+// while the pictures of a batch go by.
+constexpr int linear_chunk = 32;
+
+// The columns of a block are often a power of two long, and the same segment of all of them would
+// crowd a few sets of the first cache. So the segments of each column are turned against those of
+// the one before: segment s of feature f is at place (s + f) & turn. 0 where they are not: where
+// there is one, the last is shorter, or their number is no power of two or larger than a chunk.
+static inline int turn_of(int panels, int linear_panels) {
+  const int segments = panels / linear_panels;
+  const bool is_even = panels % linear_panels == 0 && (segments & (segments - 1)) == 0;
+  return is_even && segments >= 1 && segments <= linear_chunk ? segments - 1 : 0;
+}
 
 struct Kernels {
   const char* isa;
   int vector;                                         // floats
   int rows;                                           // most tiles in a block
+  int linear_panels;                                  // of a segment
   void (*transform_input[4])(const InputTransform&);  // by tile / 2: 1x1 convolution, F2, F4, F6
   void (*multiply)(const Multiply&);
   void (*transform_output[4])(const OutputTransform&);
   void (*first_layer)(const FirstLayer&);
   void (*linear)(const Linear&);
+  void (*bf16_linear)(const Linear&);  // with weights in bfloat16
 };
 
 #if defined(__x86_64__)

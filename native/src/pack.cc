@@ -1,9 +1,12 @@
 #include "pack.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
+#include <cstring>
 #include <vector>
 
+#include "bf16.h"
 #include "cook_toom.h"
 
 namespace vgg {
@@ -123,6 +126,111 @@ PackedConvolution pack_first_layer(const Layer& conv, const Layer* batchnorm,
               static_cast<float>(g[tap][k]);
     }
   return {std::move(filters), packed_bias(affine, panel)};
+}
+
+namespace {
+
+struct Float32 {
+  using Number = float;
+  static Number number(float value) { return value; }
+  static bool is_finite(Number number) { return std::isfinite(number); }
+  static int place_in_panel(int output, int) { return output; }
+};
+
+struct Bfloat16 {
+  using Number = bfloat16;
+  static Number number(float value) { return to_bfloat16(value); }
+  static bool is_finite(Number number) { return (number & 0x7f80) != 0x7f80; }
+  // The outputs j and j + half a panel lie side by side.
+  static int place_in_panel(int output, int panel) {
+    return output % (panel / 2) * 2 + output / (panel / 2);
+  }
+};
+
+// Of a block's columns. Where the columns that a run reads are long, less of what the processor
+// fetches ahead of them by itself is in vain.
+constexpr int longest_column = 4096;  // bytes
+
+// The largest power of two of which all threads have about the same share.
+int panels_of_block(int panels, int most, int threads) {
+  int width = 1;
+  while (2 * width <= most) width *= 2;
+  const auto share = [&](int width) {
+    const int blocks = (panels + width - 1) / width;
+    return (blocks + threads - 1) / threads * width;
+  };
+  while (width > 1 && share(width) * 10L * threads > 11L * std::max(panels, threads)) width /= 2;
+  return width;
+}
+
+template <class Weights>
+PackedLinear pack_linear_as(const Spec& spec, const Layer& linear, const Kernels& kernels,
+                            Team& team, Arena& arena) {
+  using Number = typename Weights::Number;
+  constexpr int features_at_a_time = 16, panels_at_a_time = 2;
+  const int panel = 2 * kernels.vector, segment = kernels.linear_panels;
+  PackedLinear packed;
+  packed.panels = panels_of(linear.out, panel);
+  packed.panels_of_block = panels_of_block(
+      packed.panels, longest_column / (panel * static_cast<int>(sizeof(Number))), team.size());
+  packed.bias = packed_bias(affine_of(linear, nullptr), panel);
+  packed.weights = arena.floats(
+      (product({packed.panels, panel, linear.in, sizeof(Number)}) + sizeof(float) - 1) /
+      sizeof(float));
+  auto* const weights = reinterpret_cast<Number*>(packed.weights.data());
+  std::atomic<bool> is_finite{true};
+
+  const auto pack_panel = [&](int index) {
+    const int first_panel = index / packed.panels_of_block * packed.panels_of_block;
+    const int panels = std::min(packed.panels_of_block, packed.panels - first_panel);
+    const int turn = turn_of(panels, segment);
+    const int place = index - first_panel;
+    Number* block = weights + static_cast<size_t>(first_panel) * panel * linear.in;
+    const auto column = [&](int feature) {
+      const int turned =
+          turn == 0 ? place : ((place / segment + feature) & turn) * segment + place % segment;
+      return block + (static_cast<long>(feature) * panels + turned) * panel;
+    };
+    const int first = index * panel, outputs = std::min(panel, linear.out - first);
+    bool finite = true;
+    for (int feature = 0; feature < linear.in; feature += features_at_a_time) {
+      const int features = std::min(features_at_a_time, linear.in - feature);
+      Number columns[features_at_a_time][widest_panel] = {};
+      for (int output = 0; output < outputs; ++output) {
+        const size_t row = static_cast<size_t>(first + output) * linear.in + feature;
+        const int k = Weights::place_in_panel(output, panel);
+        for (int i = 0; i < features; ++i) {
+          columns[i][k] = Weights::number(read_float(linear.weight, row + i));
+          finite &= Weights::is_finite(columns[i][k]);
+        }
+      }
+      for (int i = 0; i < features; ++i)
+        std::memcpy(column(feature + i), columns[i], panel * sizeof(Number));
+    }
+    if (!finite) is_finite = false;
+  };
+  team.run([&](int) {
+    const int units = (packed.panels + panels_at_a_time - 1) / panels_at_a_time;
+    for (int unit = team.claim(); unit < units; unit = team.claim()) {
+      const int first = unit * panels_at_a_time;
+      const int end = std::min(first + panels_at_a_time, packed.panels);
+      for (int index = first; index < end; ++index) pack_panel(index);
+      const size_t row = static_cast<size_t>(linear.in) * sizeof(float);
+      const int rows = std::min(end * panel, linear.out) - first * panel;
+      if (spec.forget) spec.forget(linear.weight + first * panel * row, rows * row);
+    }
+  });
+  packed.reads_all = !is_finite;
+  return packed;
+}
+
+}  // namespace
+
+PackedLinear pack_linear(const Spec& spec, const Layer& linear, const Kernels& kernels, Team& team,
+                         Arena& arena) {
+  return spec.precision == Precision::bf16_classifier
+             ? pack_linear_as<Bfloat16>(spec, linear, kernels, team, arena)
+             : pack_linear_as<Float32>(spec, linear, kernels, team, arena);
 }
 
 }  // namespace vgg

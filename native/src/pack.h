@@ -1,5 +1,5 @@
-// The weights of convolutions as the kernels read them: batch norm folded in, transformed, once at
-// load.
+// Weights as the kernels read them, made once at load: those of convolutions with batch norm folded
+// in and transformed, those of linear layers by columns.
 #pragma once
 
 #include <vector>
@@ -32,5 +32,18 @@ PackedConvolution pack_winograd(const Layer& conv, const Layer* batchnorm, int t
 // 3x3 over 3 channels, as the direct convolution reads it.
 PackedConvolution pack_first_layer(const Layer& conv, const Layer* batchnorm,
                                    const Kernels& kernels);
+
+struct PackedLinear {
+  Floats weights;  // [block][feature][outputs of the block], float32 or bfloat16
+  Floats bias;     // [panels * panel width]
+  int panels = 0;
+  int panels_of_block = 0;  // the last block has what is left
+  bool reads_all = false;   // some weight is no finite number
+};
+
+// A linear layer as Linear reads it, by weights in bfloat16 if the spec asks for them. What was read
+// is given back to `spec.forget` on the way.
+PackedLinear pack_linear(const Spec& spec, const Layer& linear, const Kernels& kernels, Team& team,
+                         Arena& arena);
 
 }  // namespace vgg

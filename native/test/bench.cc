@@ -85,7 +85,7 @@ int main(int argc, char** argv) {
   std::printf("%s, %d threads, created in %.0f ms\n", engine->isa(), network.spec.threads,
               ms_since(start));
   const std::vector<std::string> plans = layer_plans(engine->plan());
-  std::vector<std::vector<double>> of_batches;  // each layer in the fastest round
+  std::vector<std::vector<double>> of_batches;  // each layer in its fastest round
   for (const int n : batches) {
     const std::vector<uint8_t> pixels = network.pixels(n);
     std::vector<float> logits(static_cast<size_t>(n) * network.spec.classes);
@@ -96,17 +96,18 @@ int main(int argc, char** argv) {
       engine->run(pixels.data(), n, logits.data());
       if (round < 2) continue;
       const double ms = ms_since(begin) / n;
-      if (times.empty() || ms < *std::min_element(times.begin(), times.end())) {
-        of_layers = layer_times(engine->times());
-        for (double& layer : of_layers) layer /= n;
-      }
+      const std::vector<double> layers = layer_times(engine->times());
+      if (of_layers.empty()) of_layers = layers;
+      for (size_t i = 0; i < layers.size(); ++i)
+        of_layers[i] = std::min(of_layers[i], layers[i]);
       times.push_back(ms);
     }
     std::printf("b=%d: n=%d, min %.2f, median %.2f ms a picture\n", n, rounds,
                 *std::min_element(times.begin(), times.end()), median(times));
+    for (double& layer : of_layers) layer /= n;
     of_batches.push_back(of_layers);
   }
-  std::printf("\nms a picture of each layer in the fastest round, b =");
+  std::printf("\nms a picture of each layer in its fastest round, b =");
   for (const int n : batches) std::printf(" %d", n);
   std::printf("\n");
   for (size_t i = 0; i < plans.size(); ++i) {

@@ -9,7 +9,7 @@
 #include <string>
 #include <thread>
 
-#include "../src/kernels.h"
+#include "../src/isa.h"
 #include "../src/team.h"
 #include "check.h"
 #include "machine.h"
@@ -126,6 +126,85 @@ void test_linear(const char* isa) {
         CHECK(error < 2e-6, "%s, linear, %d features, %d outputs, batch %d: error %.2e", isa,
               3 * size * size, out, n, error);
       }
+}
+
+// All zeros, a single number at either place, every second, every fifth or so, none.
+std::vector<std::vector<uint8_t>> sparse_inputs(int features, std::mt19937& random) {
+  std::vector<std::vector<uint8_t>> inputs(6, std::vector<uint8_t>(features));
+  for (int i = 0; i < features; ++i) {
+    const auto byte = static_cast<uint8_t>(random() % 255 + 1);
+    inputs[1][i] = i == features / 2 ? byte : 0;
+    inputs[2][i] = i == features - 1 ? byte : 0;
+    inputs[3][i] = i % 2 == 0 ? byte : 0;
+    inputs[4][i] = random() % 5 == 0 ? byte : 0;
+    inputs[5][i] = byte;
+  }
+  return inputs;
+}
+
+// Pixels are the features, three to a pixel: mean 0 and deviation 1 leave bytes of zero zeros.
+Network sparse_network(const char* isa, Precision precision, int side, int out) {
+  Network network(side, static_cast<unsigned>(out));
+  network.flatten().linear(out);
+  Spec& spec = network.spec;
+  for (int channel = 0; channel < 3; ++channel) spec.mean[channel] = 0, spec.std[channel] = 1;
+  spec.isa = isa;
+  spec.precision = precision;
+  spec.max_batch = 6;
+  return network;
+}
+
+void test_sparse_linear(const char* isa, Precision precision) {
+  std::mt19937 random(3);
+  for (const int side : {1, 2, 3, 5, 11})
+    for (const int out : {1, 16, 33, 250, 1000, 1030, 2300}) {
+      Network network = sparse_network(isa, precision, side, out);
+      Spec& spec = network.spec;
+      std::vector<uint8_t> pixels;
+      for (const auto& input : sparse_inputs(3 * side * side, random))
+        pixels.insert(pixels.end(), input.begin(), input.end());
+      spec.threads = out % 3 + 1;
+      const auto engine = Engine::create(spec);
+      std::vector<float> logits(size_t{6} * out), alone(out);
+      engine->run(pixels.data(), 6, logits.data());
+      const size_t bytes = pixels.size() / 6;
+      for (int picture = 0; picture < 6; ++picture) {
+        const std::vector<uint8_t> one(pixels.begin() + picture * bytes,
+                                       pixels.begin() + (picture + 1) * bytes);
+        engine->run(one.data(), 1, alone.data());
+        CHECK(std::memcmp(alone.data(), logits.data() + picture * out, out * sizeof(float)) == 0,
+              "%s, %d features, %d outputs, input %d alone", isa, 3 * side * side, out, picture);
+        const double error = error_of(spec, spec.layers.size(), one, 1, alone);
+        CHECK(error < (precision == Precision::fp32 ? 2e-6 : 2e-2),
+              "%s, %s, %d features, %d outputs, input %d: error %.2e", isa, name_of(precision),
+              3 * side * side, out, picture, error);
+      }
+    }
+}
+
+// PyTorch multiplies infinity by zero too, and so has NaN.
+void test_weights_that_are_no_numbers(const char* isa, Precision precision) {
+  constexpr float infinity = std::numeric_limits<float>::infinity();
+  // The last is finite in float32, and rounds to infinity in bfloat16.
+  for (const float weight : {infinity, -infinity, NAN, std::numeric_limits<float>::max()}) {
+    const bool is_finite = precision == Precision::fp32 && std::isfinite(weight);
+    Network network = sparse_network(isa, precision, 4, 70);
+    Spec& spec = network.spec;
+    constexpr int output = 41, feature = 35;
+    std::vector<uint8_t> tensor(spec.layers[1].weight, spec.layers[1].weight + 70 * 48 * 4);
+    std::memcpy(tensor.data() + (output * 48 + feature) * 4, &weight, 4);
+    spec.layers[1].weight = tensor.data();
+    const std::vector<uint8_t> pixels(6 * 48);  // zeros
+    const std::vector<float> logits = run(spec, pixels, 6);
+    for (int picture = 0; picture < 6; ++picture)
+      for (int i = 0; i < 70; ++i) {
+        const float logit = logits[picture * 70 + i];
+        const bool is_right = i == output && !is_finite ? std::isnan(logit)
+                                                        : logit == read_float(spec.layers[1].bias, i);
+        CHECK(is_right, "%s, %s, weight %g: output %d is %g", isa, name_of(precision), weight, i,
+              logit);
+      }
+  }
 }
 
 struct Whole {
@@ -353,6 +432,10 @@ int main(int argc, char** argv) {
     test_convolutions(isa, quick);
     test_first_layer(isa);
     test_linear(isa);
+    for (const Precision precision : {Precision::fp32, Precision::bf16_classifier}) {
+      test_sparse_linear(isa, precision);
+      test_weights_that_are_no_numbers(isa, precision);
+    }
     if (!quick) test_parts(isa);
   }
   return summary();

@@ -43,7 +43,7 @@ export interface NativeSpec {
   readonly profile?: boolean;
 }
 
-/** Mapped into memory by open(); the descriptor may be closed after it. */
+/** Read by open() and not afterwards: the descriptor may be closed then. */
 export interface WeightFile {
   readonly fd: number;
   /** In bytes. */

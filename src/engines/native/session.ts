@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import type { Engine, EngineInfo, EngineSpec, IsaChoice, PlanStep } from '../engine.js';
+import type { Engine, EngineInfo, EngineSpec, IsaChoice } from '../engine.js';
 import { tensorsOf } from '../tensors.js';
 import { type Handle, type Isa, loadAddon } from './addon.js';
 import { nativeLayers } from './layers.js';
@@ -8,7 +8,7 @@ import { WeightFiles } from './weight-files.js';
 
 /**
  * The engine of native/ in this process. Its runs are synchronous: they block the event loop until the logits are there.
- * They throw once a file of weights has been written to, since the weights of linear layers are read from it.
+ * The files of weights are read here and closed: what happens to them afterwards does not matter.
  * @param isa @default what the spec says
  * @throws Error when the addon cannot be loaded, a file of weights is not there or too short, there is not enough
  *   memory, or the machine has not that instruction set or nothing to compute that precision by; RangeError for a
@@ -19,18 +19,14 @@ export async function openNative(spec: EngineSpec, isa = isaOf(spec.isa)): Promi
   const { inputSize, classes, mean, std, maxBatchSize, threads, precision } = spec;
   const weights = await WeightFiles.open(tensorsOf(spec), spec.files);
   let handle: Handle;
-  let about: ReturnType<typeof addon.about>;
-  let plan: readonly PlanStep[];
   try {
     const layers = nativeLayers(spec.layers, (tensor) => weights.place(tensor));
     const { files } = weights;
     handle = addon.open({ files, layers, inputSize, classes, mean, std, maxBatchSize, threads, precision, isa });
-    about = addon.about(handle);
-    plan = readPlan(about.plan, spec);
-  } catch (error) {
+  } finally {
     await weights.close();
-    throw error;
   }
+  const about = addon.about(handle);
   const info: EngineInfo = {
     engine: 'native',
     version: packageVersion(),
@@ -38,22 +34,18 @@ export async function openNative(spec: EngineSpec, isa = isaOf(spec.isa)): Promi
     precision,
     threads,
     isa: about.isa,
-    plan,
+    plan: readPlan(about.plan, spec),
   };
   return {
     info,
     async run(pixels, n) {
       const startedAt = performance.now();
       const logits = new Float32Array(n * classes);
-      // Before, so that a file that was cut is an error and no end of the process; after, so that no answer is wrong.
-      weights.refuseIfChanged();
       addon.run(handle, pixels, n, logits);
-      weights.refuseIfChanged();
       return { logits, computeMs: performance.now() - startedAt };
     },
     async close() {
       addon.close(handle);
-      await weights.close();
     },
   };
 }

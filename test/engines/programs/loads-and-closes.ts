@@ -11,7 +11,7 @@ async function use(): Promise<void> {
   await engine.run(pixels, spec.maxBatchSize);
   const open = kept();
   await engine.close();
-  assert.ok(open.mapped > 0);
+  assert.equal(open.mapped, 0);
   assert.ok(open.threads > kept().threads);
 }
 
@@ -30,8 +30,7 @@ for (let round = 0; round < 5; round++) await use(); // what is taken once and f
 const before = kept();
 for (let round = 0; round < 30; round++) await use();
 const after = kept();
-assert.equal(after.mapped, 0);
 assert.equal(after.threads, before.threads);
 assert.equal(after.descriptors, before.descriptors);
-// An engine has 16 MB; 30 that stay would be 480. The allocator keeps some of what it was given back for later.
+// An engine has 23 MB; 30 that stay would be 690. The allocator keeps some of what it was given back for later.
 assert.ok(after.rssMb - before.rssMb < 120, JSON.stringify({ before, after }));
