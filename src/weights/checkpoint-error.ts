@@ -32,7 +32,7 @@ export const checkpointReasons = {
   unknown_opcode: `Only opcodes for plain data and tensors are read; nothing else is ever run. ${saveAgain}`,
   unknown_global: `Only names of a closed table are known; nothing is ever imported or called. ${saveAgain}`,
   pickle_malformed: `This is not how torch.save writes. ${getAgain}`,
-  pickle_too_large: `A pickle may have 4 MiB and a million opcodes; a VGG's has some 10 kB. ${saveAgain}`,
+  pickle_too_large: `A pickle may have 4 MiB, a million opcodes and 65,536 tensors; a VGG's has some 10 kB. ${saveAgain}`,
   no_state_dict: `Expected is a dict of tensors by name, at the top or under state_dict, model_state_dict or model. ${saveAgain}`,
   storage_missing: getAgain,
   storage_conflict: `A storage has one dtype and one size. ${getAgain}`,
@@ -45,8 +45,8 @@ export const checkpointReasons = {
   overflow: `Sizes must stay below 2^53. ${getAgain}`,
 
   // The safetensors container.
-  header_too_large: `A safetensors header may have 100,000,000 bytes. ${getAgain}`,
-  header_malformed: `A safetensors header is a JSON object of {dtype, shape, data_offsets} by name. ${getAgain}`,
+  header_too_large: `A safetensors header may have 4 MiB; a VGG's has some 4 kB. ${getAgain}`,
+  header_malformed: `A safetensors header is a JSON object of {dtype, shape, data_offsets} by name, each name once. ${getAgain}`,
   size_mismatch: `data_offsets must span exactly the bytes that shape and dtype need. ${getAgain}`,
   ranges_overlap: `The tensors of a safetensors file must follow one another. ${getAgain}`,
   ranges_gap: `The tensors of a safetensors file must follow one another without holes. ${getAgain}`,

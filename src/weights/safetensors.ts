@@ -17,7 +17,13 @@ const dtypes: Readonly<Record<string, Dtype>> = {
   BOOL: 'bool',
 };
 const lengthBytes = 8;
-const largestHeader = 100_000_000;
+/**
+ * The format allows 100 MB, from which JSON.parse makes more than a GB. The header of a network of a thousand tensors has
+ * some 100 kB.
+ */
+const largestHeader = 4 << 20;
+/** As many as torch allows. */
+const mostAxes = 64;
 const metadataKey = '__metadata__';
 
 /**
@@ -37,17 +43,46 @@ export async function readSafetensors(file: CheckpointFile): Promise<TensorEntry
 }
 
 function parseHeader(bytes: Buffer, blame: Blame): [name: string, value: unknown][] {
+  let text: string;
   let header: unknown;
   try {
-    header = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+    text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+    header = JSON.parse(text);
   } catch (error) {
     throw blame('header_malformed', `The header is not JSON (${error instanceof Error ? error.message : error}).`);
   }
   const rows = Object.entries(header as object);
+  const fields = rows.reduce((sum, [, value]) => sum + (isObject(value) ? Object.keys(value).length : 0), 0);
+  const written = countKeys(text);
+  if (written.names !== rows.length || written.fields !== fields)
+    throw blame('header_malformed', 'A name is in the header twice.');
   const metadata = rows.find(([name]) => name === metadataKey)?.[1];
   if (metadata !== undefined && !isRecord(metadata, (value) => typeof value === 'string'))
     throw blame('header_malformed', `${metadataKey} is not an object of strings.`);
   return rows.filter(([name]) => name !== metadataKey);
+}
+
+/**
+ * The keys that are written in the object and in the objects in it: of two equal ones JSON.parse drops the first, where
+ * another reader may drop the second.
+ * @param text sound JSON, so that each colon outside of a string belongs to a key
+ */
+function countKeys(text: string): { names: number; fields: number } {
+  const counts = { names: 0, fields: 0 };
+  let depth = 0;
+  let isInString = false;
+  for (let at = 0; at < text.length; at++) {
+    const character = text[at];
+    if (isInString) {
+      if (character === '\\') at++;
+      else isInString = character !== '"';
+    } else if (character === '"') isInString = true;
+    else if (character === '{' || character === '[') depth++;
+    else if (character === '}' || character === ']') depth--;
+    else if (character === ':' && depth === 1) counts.names++;
+    else if (character === ':' && depth === 2) counts.fields++;
+  }
+  return counts;
 }
 
 function indexTensor(name: string, value: unknown, dataOffset: number, blame: Blame): TensorEntry {
@@ -85,7 +120,8 @@ interface Row {
 function isRow(value: unknown): value is Row {
   if (!isRecord(value, () => true)) return false;
   const { dtype, shape, data_offsets: offsets } = value;
-  return typeof dtype === 'string' && isIntegers(shape) && isIntegers(offsets) && offsets.length === 2;
+  if (typeof dtype !== 'string' || !isIntegers(shape) || !isIntegers(offsets)) return false;
+  return shape.length <= mostAxes && offsets.length === 2;
 }
 
 function isIntegers(value: unknown): value is number[] {
@@ -93,5 +129,9 @@ function isIntegers(value: unknown): value is number[] {
 }
 
 function isRecord(value: unknown, isValue: (value: unknown) => boolean): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value) && Object.values(value).every(isValue);
+  return isObject(value) && Object.values(value).every(isValue);
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

@@ -6,15 +6,18 @@ import { kindOf, type Storage, Tensor, type Value } from './pickle-values.js';
 
 /** Where training scripts put the state dict beside the epoch and the optimizer; the second is PyTorch's own tutorial's. */
 const wrapperKeys = ['state_dict', 'model_state_dict', 'model'];
+/** A few bytes of a pickle name a tensor of 64 axes again, and each name becomes a row of the index. */
+const mostTensors = 65_536;
 const dataParallelPrefix = 'module.';
 
-/** Finds the tensors of the state dict in what torch.save was given. Throws CheckpointError `no_state_dict`. */
+/** Finds the tensors of the state dict in what torch.save was given. Throws CheckpointError `no_state_dict`, `pickle_too_large`. */
 export function findStateDict(root: Value, blame: Blame): Map<string, Tensor> {
   if (!(root instanceof Map)) throw blame('no_state_dict', `The file holds ${kindOf(root)}.`);
   const wrapped = wrapperKeys.map((key) => root.get(key)).find((value) => value instanceof Map);
   const tensors = new Map<string, Tensor>();
   for (const [name, value] of wrapped ?? root)
     if (typeof name === 'string' && value instanceof Tensor) tensors.set(name, value);
+  if (tensors.size > mostTensors) throw blame('pickle_too_large', `The state dict has ${tensors.size} tensors.`);
   if (tensors.size > 0) return tensors;
   const keys = [...root.keys()].slice(0, 10).map((key) => (typeof key === 'string' ? key : kindOf(key)));
   throw blame('no_state_dict', `The file holds a dict without tensors (its keys: ${keys.join(', ') || 'none'}).`);

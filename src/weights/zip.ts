@@ -35,19 +35,24 @@ const largestDirectory = 16 << 20;
 const inZip64 = 0xffff_ffff;
 const stored = 0;
 const encryptedFlag = 1;
+/** The local header has sizes of 0; the true ones follow the data. */
+const sizesFollowFlag = 8;
 
 /** Reads the tail and the central directory. Throws CheckpointError `truncated`, `zip_corrupt` or `overflow`. */
 export async function readZipDirectory(file: CheckpointFile): Promise<ZipDirectory> {
   const { count, byteOffset, byteLength, limit } = await readEnd(file);
-  if (byteOffset + byteLength > limit || byteLength > largestDirectory)
+  // Where something lies between the two, another reader may find another directory.
+  if (byteOffset + byteLength !== limit || byteLength > largestDirectory)
     throw file.blame(
       'zip_corrupt',
-      `The central directory claims ${byteLength} bytes at ${byteOffset}, before ${limit}.`,
+      `The central directory claims ${byteLength} bytes at ${byteOffset}; it must end at ${limit}.`,
     );
   const bytes = await file.read(byteOffset, byteLength);
   const entries = new Map<string, ZipEntry>();
   for (let at = 0; at < bytes.length; ) {
     const { entry, next } = readCentralHeader(file, bytes, at);
+    if (!isInFolder(entry.name))
+      throw file.blame('zip_corrupt', `The entry ${JSON.stringify(entry.name)} would lie outside of its folder.`);
     if (entries.has(entry.name)) throw file.blame('zip_corrupt', `The entry ${entry.name} is there twice.`);
     entries.set(entry.name, entry);
     at = next;
@@ -55,6 +60,11 @@ export async function readZipDirectory(file: CheckpointFile): Promise<ZipDirecto
   if (entries.size !== count)
     throw file.blame('zip_corrupt', `The directory has ${entries.size} entries, its end record counts ${count}.`);
   return { entries, byteOffset };
+}
+
+/** Nothing is unpacked here; but a file with a name that leaves the folder was made to do harm. */
+function isInFolder(name: string): boolean {
+  return name !== '' && !/[\0\\]|^[a-z]:/i.test(name) && !name.startsWith('/') && !name.split('/').includes('..');
 }
 
 /**
@@ -73,12 +83,23 @@ export async function locateEntry(file: CheckpointFile, directory: ZipDirectory,
     throw file.blame('zip_corrupt', `The entry ${entry.name} has no header of its own at ${entry.localHeaderOffset}.`);
   const byteOffset = entry.localHeaderOffset + header.length + header.readUInt16LE(28);
   if (byteOffset + entry.byteLength > directory.byteOffset) throw outOfRange(file, entry);
+  checkLocalHeader(file, header, entry);
   return { byteOffset, byteLength: entry.byteLength };
+}
+
+/** A reader that goes by the local header must find what one finds that goes by the directory. */
+function checkLocalHeader(file: CheckpointFile, header: Buffer, entry: ZipEntry): void {
+  const flags = header.readUInt16LE(6);
+  if (flags & encryptedFlag) throw file.blame('zip_entry_encrypted', `The entry ${entry.name} is encrypted.`);
+  const isSize = (size: number) =>
+    size === entry.byteLength || size === inZip64 || (size === 0 && (flags & sizesFollowFlag) !== 0);
+  if (header.readUInt16LE(8) !== entry.method || !isSize(header.readUInt32LE(18)) || !isSize(header.readUInt32LE(22)))
+    throw file.blame('zip_corrupt', `The header of the entry ${entry.name} and the directory differ.`);
 }
 
 interface End extends ByteRange {
   readonly count: number;
-  /** The directory ends here at the latest. */
+  /** The directory ends here. */
   readonly limit: number;
 }
 

@@ -7,9 +7,20 @@ import { temporaryFolder } from './temporary-files.js';
 const folder = temporaryFolder();
 const data = Buffer.alloc(24);
 
+const twice = (first: string, second: string) => {
+  const fields = JSON.stringify(row([6], 0, 24));
+  return `{${first}:${fields},${second}:${fields}}`;
+};
+
 /** What safetensors' tensor.rs refuses, and the reason here. */
 const wrongFiles: Readonly<Record<string, [file: Buffer, reason: string]>> = {
-  'a header longer than the file': [safetensorsFile({}, undefined, 99_999_999n), 'truncated'],
+  'a header longer than the file': [safetensorsFile({}, undefined, 4_000_000n), 'truncated'],
+  'a header of more than 4 MiB': [safetensorsFile({}, undefined, 4_194_305n), 'header_too_large'],
+  'a name twice': [safetensorsFile(Buffer.from(twice('"a"', '"a"')), data), 'header_malformed'],
+  'a name twice, once by an escape': [
+    safetensorsFile(Buffer.from(twice('"a"', '"\\u0061"')), data),
+    'header_malformed',
+  ],
   'a header that is not UTF-8': [safetensorsFile(Buffer.from('{"\xff":1}', 'latin1')), 'header_malformed'],
   'a header that is not JSON': [safetensorsFile(Buffer.from('{"a":1')), 'header_malformed'],
   'a tensor that is no object': [safetensorsFile({ a: null }), 'header_malformed'],
@@ -71,6 +82,16 @@ describe('readCheckpoint of a safetensors file', () => {
     assert.deepEqual(
       tensors.map(({ name, byteLength }) => `${name} ${byteLength}`),
       ['scalar 4', 'empty 0', 'x 20'],
+    );
+  });
+
+  it('reads names with colons, quotes, braces and backslashes', async () => {
+    const names = ['a:b', '"', '{"a":1}', '\\', '\\":'];
+    const header = Object.fromEntries(names.map((name, at) => [name, row([1], at * 4, at * 4 + 4)]));
+    const { tensors } = await readCheckpoint(folder.write(safetensorsFile(header, data.subarray(0, 20))));
+    assert.deepEqual(
+      tensors.map(({ name }) => name),
+      names,
     );
   });
 

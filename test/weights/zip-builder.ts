@@ -33,8 +33,9 @@ export function zipFile(parts: readonly ZipPart[], options: ZipOptions = {}): Bu
   for (const part of parts) {
     const header = localHeader(part);
     central.push(centralHeader(part, offset));
-    local.push(header, Buffer.from(part.data), part.dataDescriptor ? Buffer.alloc(16) : Buffer.alloc(0));
-    offset = local.reduce((sum, bytes) => sum + bytes.length, 0);
+    const pieces = [header, Buffer.from(part.data), part.dataDescriptor ? Buffer.alloc(16) : Buffer.alloc(0)];
+    local.push(...pieces);
+    offset += pieces.reduce((sum, bytes) => sum + bytes.length, 0);
   }
   return Buffer.concat([...local, ...central, end(parts.length, offset, Buffer.concat(central).length, options)]);
 }
@@ -102,8 +103,8 @@ function end(count: number, offset: number, byteLength: number, options: ZipOpti
   return Buffer.concat([
     ...(zip64 ? [...record, ...locator] : []),
     Buffer.from('PK\x05\x06\0\0\0\0'),
-    uint(2, claimedCount),
-    uint(2, claimedCount),
+    uint(2, Math.min(claimedCount, 0xffff)),
+    uint(2, Math.min(claimedCount, 0xffff)),
     uint(4, byteLength),
     zip64 ? uint(4, 0xffff_ffff) : uint(4, Number(claimedDirectoryOffset)),
     uint(2, comment.length),
