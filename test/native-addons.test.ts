@@ -63,9 +63,7 @@ for (const name of names) {
 
 test('objects of kernels hold the table and nothing that a linker could take for another instruction set', (t) => {
   const folder = join(native, 'build');
-  const objects = existsSync(folder)
-    ? readdirSync(folder).filter((file) => /-\w*kernels-\w+-\w+\.o$/.test(file))
-    : [];
+  const objects = existsSync(folder) ? readdirSync(folder).filter((file) => /-\w*kernels-\w+-\w+\.o$/.test(file)) : [];
   if (objects.length === 0) return t.skip('not built');
   for (const object of objects) {
     const { symbols } = readElf(join(folder, object));
