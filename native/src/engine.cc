@@ -150,7 +150,7 @@ class WinogradEngine final : public Engine {
     transformed_ = arena_.floats(product({static_cast<long>(transformed), team_.size()}));
     for (int thread = 0; thread < team_.size(); ++thread) {
       scratch_.push_back({arena_.floats(products), arena_.floats(line), arena_.floats(rows),
-                          arena_.floats(product({static_cast<long>(outputs), spec_.max_batch})),
+                          arena_.floats(product({2, static_cast<long>(outputs), spec_.max_batch})),
                           std::vector<unsigned>(product({3, spec_.max_batch})),
                           arena_.floats(band)});
     }

@@ -550,6 +550,10 @@ unsigned fill_masks(const Linear& job, int first, unsigned* masks) {
   return any;
 }
 
+// Features whose chunks are added up before they are added to the total: the more numbers are added
+// one after the other, the more is lost to rounding.
+constexpr int features_of_sum = 16 * chunk;
+
 // From how many pictures on they fetch slowly.
 constexpr int slow_pictures = 4;
 
@@ -559,7 +563,11 @@ void linear(const Linear& job) {
   static constexpr AddColumns<Weights> add{};
   const long width = static_cast<long>(job.panels) * panel;
   const auto* weights = static_cast<const Number*>(job.weights);
-  for (long i = 0; i < job.pictures * width; i += lanes) store(job.sums + i, Vector{});
+  // Of the features that are added to the totals next, and of all before.
+  const long count = job.pictures * width;
+  float* const sums = job.sums;
+  float* const totals = job.sums + count;
+  for (long i = 0; i < 2 * count; i += lanes) store(job.sums + i, Vector{});
   unsigned* masks = job.masks;
   unsigned* next_masks = job.masks + job.pictures;
   // Of the next chunk each picture fetches the columns of some features.
@@ -587,14 +595,19 @@ void linear(const Linear& job) {
         columns.x = job.x + picture * job.x_stride + first;
         columns.mask = masks[picture];
         columns.next_mask = next & shares[picture];
-        columns.sums = job.sums + picture * width + panels_before * panel;
+        columns.sums = sums + picture * width + panels_before * panel;
         run(columns);
       }
+    }
+    if (first + chunk < job.features && (first + chunk) % features_of_sum != 0) continue;
+    for (long i = 0; i < count; i += lanes) {
+      store(totals + i, load(totals + i) + load(sums + i));
+      store(sums + i, Vector{});
     }
   }
   for (int picture = 0; picture < job.pictures; ++picture)
     for (int output = 0; output < job.outputs; ++output) {
-      const float value = job.sums[picture * width + output] + job.bias[output];
+      const float value = totals[picture * width + output] + job.bias[output];
       job.y[picture * job.y_stride + output] = job.relu && value < 0 ? 0 : value;
     }
 }

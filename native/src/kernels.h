@@ -107,7 +107,7 @@ struct Linear {
   bool relu;
   float* y;  // [pictures][y_stride]
   long y_stride;
-  float* sums;      // scratch [pictures][panels][2 vectors]
+  float* sums;      // scratch [2][pictures][panels][2 vectors]
   unsigned* masks;  // scratch [3][pictures]
 };
 

@@ -130,17 +130,22 @@ PackedConvolution pack_first_layer(const Layer& conv, const Layer* batchnorm,
 
 namespace {
 
+// Of the bits of a float32, infinity being the smallest of those that end as no finite number.
 struct Float32 {
   using Number = float;
-  static Number number(float value) { return value; }
-  static bool is_finite(Number number) { return std::isfinite(number); }
+  static constexpr int32_t infinity = 0x7f800000;
+  static Number number(int32_t bits) {
+    Number value;
+    std::memcpy(&value, &bits, sizeof value);
+    return value;
+  }
   static int place_in_panel(int output, int) { return output; }
 };
 
 struct Bfloat16 {
   using Number = bfloat16;
-  static Number number(float value) { return to_bfloat16(value); }
-  static bool is_finite(Number number) { return (number & 0x7f80) != 0x7f80; }
+  static constexpr int32_t infinity = 0x7f7f8000;  // half a step above the largest number
+  static Number number(int32_t bits) { return to_bfloat16(Float32::number(bits)); }
   // The outputs j and j + half a panel lie side by side.
   static int place_in_panel(int output, int panel) {
     return output % (panel / 2) * 2 + output / (panel / 2);
@@ -167,7 +172,8 @@ template <class Weights>
 PackedLinear pack_linear_as(const Spec& spec, const Layer& linear, const Kernels& kernels,
                             Team& team, Arena& arena) {
   using Number = typename Weights::Number;
-  constexpr int features_at_a_time = 16, panels_at_a_time = 2;
+  // Long enough that each row of weights is read as a stream.
+  constexpr int features_at_a_time = 256;
   const int panel = 2 * kernels.vector, segment = kernels.linear_panels;
   PackedLinear packed;
   packed.panels = panels_of(linear.out, panel);
@@ -180,45 +186,51 @@ PackedLinear pack_linear_as(const Spec& spec, const Layer& linear, const Kernels
   auto* const weights = reinterpret_cast<Number*>(packed.weights.data());
   std::atomic<bool> is_finite{true};
 
-  const auto pack_panel = [&](int index) {
-    const int first_panel = index / packed.panels_of_block * packed.panels_of_block;
-    const int panels = std::min(packed.panels_of_block, packed.panels - first_panel);
-    const int turn = turn_of(panels, segment);
-    const int place = index - first_panel;
-    Number* block = weights + static_cast<size_t>(first_panel) * panel * linear.in;
-    const auto column = [&](int feature) {
-      const int turned =
-          turn == 0 ? place : ((place / segment + feature) & turn) * segment + place % segment;
-      return block + (static_cast<long>(feature) * panels + turned) * panel;
-    };
+  // Some features of a panel; whether its weights are all finite.
+  const auto pack_tile = [&](int index, int first_feature, int features) {
+    Number columns[features_at_a_time][widest_panel];
     const int first = index * panel, outputs = std::min(panel, linear.out - first);
-    bool finite = true;
-    for (int feature = 0; feature < linear.in; feature += features_at_a_time) {
-      const int features = std::min(features_at_a_time, linear.in - feature);
-      Number columns[features_at_a_time][widest_panel] = {};
-      for (int output = 0; output < outputs; ++output) {
-        const size_t row = static_cast<size_t>(first + output) * linear.in + feature;
-        const int k = Weights::place_in_panel(output, panel);
-        for (int i = 0; i < features; ++i) {
-          columns[i][k] = Weights::number(read_float(linear.weight, row + i));
-          finite &= Weights::is_finite(columns[i][k]);
-        }
-      }
-      for (int i = 0; i < features; ++i)
-        std::memcpy(column(feature + i), columns[i], panel * sizeof(Number));
+    if (outputs < panel) std::memset(columns, 0, sizeof columns);
+    int too_large = 0;
+    for (int output = 0; output < outputs; ++output) {
+      const size_t start = static_cast<size_t>(first + output) * linear.in + first_feature;
+      const uint8_t* from = linear.weight + start * sizeof(float);
+      int32_t row[features_at_a_time] = {};
+      if (features == features_at_a_time)  // a constant, for the compiler
+        std::memcpy(row, from, sizeof row);
+      else
+        std::memcpy(row, from, features * sizeof(float));
+      const int k = Weights::place_in_panel(output, panel);
+      for (int i = 0; i < features_at_a_time; ++i) columns[i][k] = Weights::number(row[i]);
+      for (int i = 0; i < features_at_a_time; ++i)
+        too_large |= (row[i] & 0x7fffffff) >= Weights::infinity;
     }
-    if (!finite) is_finite = false;
+    const int before = index / packed.panels_of_block * packed.panels_of_block;
+    const int panels = std::min(packed.panels_of_block, packed.panels - before);
+    const int turn = turn_of(panels, segment);
+    const int place = index - before;
+    Number* block = weights + static_cast<size_t>(before) * panel * linear.in;
+    for (int i = 0; i < features; ++i) {
+      const long feature = first_feature + i;
+      const long turned =
+          turn == 0 ? place : ((place / segment + feature) & turn) * segment + place % segment;
+      std::memcpy(block + (feature * panels + turned) * panel, columns[i], panel * sizeof(Number));
+    }
+    return too_large == 0;
   };
   team.run([&](int) {
-    const int units = (packed.panels + panels_at_a_time - 1) / panels_at_a_time;
+    bool finite = true;
+    const int units = (packed.panels + segment - 1) / segment;
     for (int unit = team.claim(); unit < units; unit = team.claim()) {
-      const int first = unit * panels_at_a_time;
-      const int end = std::min(first + panels_at_a_time, packed.panels);
-      for (int index = first; index < end; ++index) pack_panel(index);
+      const int first = unit * segment, end = std::min(first + segment, packed.panels);
+      for (int feature = 0; feature < linear.in; feature += features_at_a_time)
+        for (int index = first; index < end; ++index)
+          finite &= pack_tile(index, feature, std::min(features_at_a_time, linear.in - feature));
       const size_t row = static_cast<size_t>(linear.in) * sizeof(float);
       const int rows = std::min(end * panel, linear.out) - first * panel;
       if (spec.forget) spec.forget(linear.weight + first * panel * row, rows * row);
     }
+    if (!finite) is_finite = false;
   });
   packed.reads_all = !is_finite;
   return packed;
