@@ -70,6 +70,8 @@ export function buildApp({ logger, drain = new Drain(), ...given }: AppDeps): Fa
   /** At the arrival of each request. @returns what it is to be answered with instead */
   const begin = (request: FastifyRequest, reply: FastifyReply): ServiceError | undefined => {
     const { socket } = request.raw;
+    // Of a client that leaves in its body. Whoever reads that body may just have stopped to listen.
+    request.raw.on('error', ignored);
     openRecord(request, reply, metrics, refusals, () => {
       drain.exit(request);
       connections.end(request, socket);
@@ -103,6 +105,8 @@ export function buildApp({ logger, drain = new Drain(), ...given }: AppDeps): Fa
   addRoutes(app, withRootRoute(routes, deps), guardsOf);
   return app;
 }
+
+const ignored = () => {};
 
 /** The client's own id, if it is one that may stand in a log; else a new one. */
 function requestId({ headers }: IncomingMessage): string {
