@@ -57,7 +57,7 @@ export function createPreprocessor(options: PreprocessorOptions): Preprocessor {
   const gate = new Gate(threads);
   const pool = new WorkerPool<CropJob>(new URL('./worker.js', import.meta.url), threads, {
     mostBytes: limits.maxPixels * mostBytesPerPixel, // Of one picture, and of all of them together.
-    bytesOf: ({ header }) => decodeBytes(header, exifOrientation),
+    bytesOf: ({ bytes, header }) => bytes.length + decodeBytes(header, exifOrientation),
   });
   const pending = new Set<Promise<Uint8Array>>();
   let closed = false;

@@ -27,17 +27,25 @@ export interface ServedPictures {
   /** Resident memory of the server after good pictures, before the hostile ones; and after them. In bytes. */
   readonly residentBefore: number;
   readonly residentAfter: number;
+  /** What all those that were sent at once took together, above what there was before. In bytes. */
+  readonly togetherBytes: number;
 }
 
 /** Each of the 91 good pictures so many times, to begin with: until memory grows no more. */
-const goodRounds = 8;
+const goodRounds = 10;
 const goodPictures = [
   ...referenceRows.map(({ file }) => `images/${file}`),
   ...readdirSync(new URL('../../../test/fixtures/kinds/', import.meta.url)).map((file) => `kinds/${file}`),
 ];
 
-/** Sends the pictures one after another to a server of their own. Rejects when it dies, or does not end by itself. */
-export async function servePictures(pictures: Iterable<HostilePicture>): Promise<ServedPictures> {
+/**
+ * Sends the pictures one after another to a server of their own. Rejects when it dies, or does not end by itself.
+ * @param together all at once, in the end
+ */
+export async function servePictures(
+  pictures: Iterable<HostilePicture>,
+  together: readonly HostilePicture[] = [],
+): Promise<ServedPictures> {
   const child = fork(fileURLToPath(new URL('./server.js', import.meta.url)), { execArgv: ['--expose-gc'] });
   try {
     const { url } = await answerOf(child);
@@ -45,23 +53,35 @@ export async function servePictures(pictures: Iterable<HostilePicture>): Promise
       child.send(question);
       return answerOf(child);
     };
-    for (let round = 0; round < goodRounds; round++) {
-      for (const file of goodPictures) {
-        const { status } = await post(url, fixture(file), 'image/jpeg');
-        if (status !== 200) throw new Error(`${file} was answered with ${status}.`);
-      }
-    }
-    const { resident: residentBefore } = await ask('collect');
+    for (let round = 0; round < goodRounds; round++) await sendGood(url);
+    const residentBefore = await residentOf(url, ask);
     const served: Served[] = [];
     for (const picture of pictures) served.push(await serve(url, ask, picture));
-    const { resident: residentAfter } = await ask('collect');
+    const residentAfter = await residentOf(url, ask);
+    const bodies = await Promise.all(together.map(({ make }) => make()));
+    await ask('start');
+    await Promise.all(bodies.map((bytes) => post(url, bytes, 'image/webp')));
+    const { peakBytes: togetherBytes } = await ask('measure');
     const exit = once(child, 'exit');
     child.send('end' satisfies Question);
     const [code] = await exit;
     if (code !== 0) throw new Error(`The server ended with ${code}.`);
-    return { served, residentBefore, residentAfter };
+    return { served, residentBefore, residentAfter, togetherBytes };
   } finally {
     child.kill('SIGKILL');
+  }
+}
+
+/** Four at a time, so that every thread has its heaps before anything is measured. */
+async function sendGood(url: string): Promise<void> {
+  for (let at = 0; at < goodPictures.length; at += 4) {
+    const statuses = goodPictures
+      .slice(at, at + 4)
+      .map(async (file) => (await post(url, fixture(file), 'image/jpeg')).status);
+    for (const status of await Promise.all(statuses)) {
+      if (status !== 200)
+        throw new Error(`A good picture of ${goodPictures[at]} and the next was answered with ${status}.`);
+    }
   }
 }
 
@@ -80,6 +100,13 @@ async function answerOf(child: ChildProcess): Promise<Answer> {
 }
 
 type Ask = (question: Question) => Promise<Answer>;
+
+/** Behind a large good picture: a thread gives free memory back when it has been idle for a second after one. */
+async function residentOf(url: string, ask: Ask): Promise<number> {
+  await ask('collect');
+  await post(url, fixture('images/chelsea_12mp.jpg'), 'image/jpeg');
+  return (await ask('collect')).resident;
+}
 
 async function serve(url: string, ask: Ask, { kind, name, make, outcomes }: HostilePicture): Promise<Served> {
   const bytes = await make();

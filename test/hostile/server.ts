@@ -20,7 +20,7 @@ export interface Answer {
 async function main(): Promise<void> {
   const ends: (() => unknown)[] = [];
   const context: Pick<TestContext, 'after'> = { after: (end) => void ends.push(end as () => unknown) };
-  const { url } = await startService(context, { preprocessThreads: 2 });
+  const { url } = await startService(context, { preprocessThreads: 4 });
   let memory = canMeasure ? startOfPeak() : undefined;
   let cpu = process.cpuUsage();
   const answer = async (question: Question): Promise<void> => {
