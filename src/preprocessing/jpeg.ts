@@ -25,9 +25,9 @@ const COM = 0xfe;
 const mostMarkersBeforePixels = 10_000;
 
 /**
- * Each scan goes over the whole picture, and an empty one is 60 bytes long: without a bound, 20 MB of them would take an
- * hour. libjpeg writes 10 (18 of CMYK), mozjpeg at most some 25. With arithmetic coding an empty one takes three times as
- * long, and nobody but libjpeg writes any.
+ * Each scan goes over the whole picture, and an empty one has 76 bytes: without a bound, 20 MB of them would take 20 minutes.
+ * libjpeg writes 10 (18 of CMYK), mozjpeg at most some 25. With arithmetic coding an empty one takes three times as long,
+ * and nobody but libjpeg writes any.
  */
 const mostScans = 64;
 const mostArithmeticScans = 24;

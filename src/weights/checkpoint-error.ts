@@ -32,7 +32,7 @@ export const checkpointReasons = {
   unknown_opcode: `Only opcodes for plain data and tensors are read; nothing else is ever run. ${saveAgain}`,
   unknown_global: `Only names of a closed table are known; nothing is ever imported or called. ${saveAgain}`,
   pickle_malformed: `This is not how torch.save writes. ${getAgain}`,
-  pickle_too_large: `A pickle may have 4 MiB, a million opcodes and 65,536 tensors; a VGG's has some 10 kB. ${saveAgain}`,
+  pickle_too_large: `A pickle may have 4 MiB, half a million opcodes and 65,536 tensors; a VGG's has some 10 kB. ${saveAgain}`,
   no_state_dict: `Expected is a dict of tensors by name, at the top or under state_dict, model_state_dict or model. ${saveAgain}`,
   storage_missing: getAgain,
   storage_conflict: `A storage has one dtype and one size. ${getAgain}`,

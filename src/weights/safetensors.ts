@@ -18,7 +18,7 @@ const dtypes: Readonly<Record<string, Dtype>> = {
 };
 const lengthBytes = 8;
 /**
- * The format allows 100 MB, from which JSON.parse makes more than a GB. The header of a network of a thousand tensors has
+ * The format allows 100 MB, from which JSON.parse makes 930 MB in 5 s. The header of a network of a thousand tensors has
  * some 100 kB.
  */
 const largestHeader = 4 << 20;

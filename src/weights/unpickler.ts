@@ -10,7 +10,8 @@ export interface PickleHost {
 }
 
 export const largestPickle = 4 << 20;
-const largestOpcodeCount = 1 << 20;
+/** Each may make a dict, of some 150 bytes. A tensor of a state dict takes some 45, so this is room for 11,000. */
+const largestOpcodeCount = 1 << 19;
 
 /**
  * Reads one pickle (protocols 2 to 5) by looking its opcodes up in a table; an opcode or a global outside the tables is

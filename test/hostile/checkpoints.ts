@@ -143,17 +143,22 @@ function payloads(marker: string): HostileCheckpoint[] {
 const million = 1_000_000;
 
 const bombs = bothContainers('pickle bombs', [
-  ['a million tuples in each other', 'no_state_dict', () => new Opcodes('N', Buffer.alloc(million, 0x85))],
+  ['half a million tuples in each other', 'no_state_dict', () => new Opcodes('N', Buffer.alloc(million / 2, 0x85))],
+  ['a million tuples in each other', 'pickle_too_large', () => new Opcodes('N', Buffer.alloc(million, 0x85))],
   [
-    'half a million lists in each other',
+    'a quarter of a million lists in each other',
     'no_state_dict',
-    () => new Opcodes(Buffer.alloc(million / 2, ']'), Buffer.alloc(million / 2 - 1, 'a')),
+    () => new Opcodes(Buffer.alloc(million / 4, ']'), Buffer.alloc(million / 4 - 1, 'a')),
   ],
-  ['a third of a million dicts in each other', 'no_state_dict', () => new Opcodes('}', ...nestedDicts(300_000))],
-  ['a million dicts beside each other', 'no_state_dict', () => new Opcodes('(', Buffer.alloc(million, '}'), 't')],
+  ['170,000 dicts in each other', 'no_state_dict', () => new Opcodes('}', ...nestedDicts(170_000))],
+  [
+    'half a million dicts beside each other',
+    'no_state_dict',
+    () => new Opcodes('(', Buffer.alloc(million / 2, '}'), 't'),
+  ],
   ['two million lists in each other', 'pickle_too_large', () => new Opcodes(Buffer.alloc(2 * million, ']'))],
-  ['a million marks', 'pickle_malformed', () => new Opcodes(Buffer.alloc(million, '('))],
-  ['a memo of half a million', 'no_state_dict', () => new Opcodes('N', Buffer.alloc(million, 0x94))],
+  ['half a million marks', 'pickle_malformed', () => new Opcodes(Buffer.alloc(million / 2, '('))],
+  ['a memo of half a million', 'no_state_dict', () => new Opcodes('N', Buffer.alloc(million / 2, 0x94))],
   ['2^64 values by doubling a list 64 times', 'no_state_dict', () => doubled(']', 'e', 64)],
   ['2^64 values by doubling a tuple 64 times', 'no_state_dict', () => doubled('', 't', 64)],
   [
@@ -194,7 +199,7 @@ const bombs = bothContainers('pickle bombs', [
   ['a frame of 2^64 - 1 bytes', 'no_state_dict', () => new Opcodes('\x95', Buffer.alloc(8, 0xff), 'N')],
   ['a frame of no bytes', 'no_state_dict', () => new Opcodes('\x95', Buffer.alloc(8), 'N')],
   ['a memo at 2^32 - 1', 'no_state_dict', () => new Opcodes('Nr\xff\xff\xff\xff')],
-  ['half a million tensors of 64 axes, by their names alone', 'pickle_too_large', () => manyTensors(500_000)],
+  ['200,000 tensors of 64 axes, by their names alone', 'pickle_too_large', () => manyTensors(200_000)],
   ['65,536 tensors of 64 axes', 'read', () => manyTensors(65_536)],
 ]);
 
@@ -258,9 +263,9 @@ const tensors: HostileCheckpoint[] = [
       () => torchLegacy(stateDict({ weight }), { storages: [{ data, count: 2n ** 62n }] }),
     ],
     [
-      'legacy: a million storage keys',
+      'legacy: two hundred thousand storage keys',
       'storage_conflict',
-      () => torchLegacy(stateDict({ weight }), { keys: new Opcodes('(', Buffer.alloc(2 * million, 'U\0'), 't') }),
+      () => torchLegacy(stateDict({ weight }), { keys: new Opcodes('(', Buffer.alloc(400_000, 'U\0'), 't') }),
     ],
   ]),
 ];

@@ -34,13 +34,14 @@ async function main(): Promise<void> {
   const pictures = [...heaviest, ...hostilePictures, ...flips(Number(values.flips))];
   const { served, residentBefore, residentAfter, togetherBytes } = await servePictures(pictures, heaviest);
   const { checkpoints, wasRun } = await readCheckpoints();
+  // The bytes of a request are there as they come in, as a whole, and in the thread.
   const sentBytes = served.slice(0, heaviest.length).reduce((sum, { bytes }) => sum + bytes, 0);
   const growth = residentBefore > 0 ? residentAfter / residentBefore : 1;
   const findings = [
     ...served.flatMap((row) => finding(row, most.pictureMs, most.pictureBytes)),
     ...checkpoints.flatMap((row) => finding(row, most.checkpointMs, most.checkpointBytes)),
     ...(growth > most.growth ? [`memory grew to ${growth.toFixed(2)} times what it was`] : []),
-    ...(togetherBytes - sentBytes > most.pictureBytes ? [`all at once took ${megabytes(togetherBytes)} MB`] : []),
+    ...(togetherBytes > most.pictureBytes + 3 * sentBytes ? [`all at once took ${megabytes(togetherBytes)} MB`] : []),
     ...(wasRun ? ['a payload of a checkpoint was run'] : []),
   ];
   const report = {
