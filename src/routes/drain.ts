@@ -118,12 +118,16 @@ export class Drain {
   }
 }
 
+/** The first may end before it has looked for connections: an immediate runs at the end of the turn that sets it. */
+const quietTurns = 2;
+
 /**
- * Resolves right behind a turn of the event loop that found next to nothing to do, and no new connection (a turn takes
+ * Resolves right behind turns of the event loop that found next to nothing to do, and no new connection (a turn takes
  * up one of those that wait). What the kernel had by then has been read; to close a socket before that resets it.
  */
 async function quietTurn(server: Server): Promise<void> {
   let taken = 0;
+  let quiet = 0;
   const onConnection = () => {
     taken++;
   };
@@ -131,7 +135,8 @@ async function quietTurn(server: Server): Promise<void> {
   for (let turn = 0; turn < 200; turn++) {
     const [startedAt, before] = [performance.now(), taken];
     await new Promise((resolve) => setImmediate(resolve));
-    if (taken === before && performance.now() - startedAt < 0.2) break;
+    quiet = taken === before && performance.now() - startedAt < 0.2 ? quiet + 1 : 0;
+    if (quiet === quietTurns) break;
   }
   server.off('connection', onConnection);
 }
