@@ -3,9 +3,9 @@
 //
 //     avx512(pixels, x, y, crop, result)
 //
-// and beside them, but not enumerable, where the C library is glibc, trim(): it gives memory that is free back to the
-// system. glibc keeps what was freed in the middle of its heaps, and it has a heap for each thread;
-// JavaScript has no way to it.
+// and beside them, but not enumerable, where the C library is glibc, trim(): it gives memory that
+// is free back to the system. glibc keeps what was freed in the middle of its heaps, of which each
+// thread has one; JavaScript has no way to it.
 //
 // It is loaded into the process of the server and its threads, so nothing that JavaScript hands
 // over may bring it down: every argument is checked, and a wrong one is a TypeError.
