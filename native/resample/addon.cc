@@ -3,9 +3,9 @@
 //
 //     avx512(pixels, x, y, crop, result)
 //
-// and beside them, where the C library is glibc, trim(): it gives memory that is free back to the
-// system. glibc keeps what was freed in the middle of its heaps, and it has a heap for each thread;
-// JavaScript has no way to it.
+// and beside them, but not enumerable, where the C library is glibc, trim(): it gives memory that
+// is free back to the system. glibc keeps what was freed in the middle of its heaps, of which each
+// thread has one; JavaScript has no way to it.
 //
 // It is loaded into the process of the server and its threads, so nothing that JavaScript hands
 // over may bring it down: every argument is checked, and a wrong one is a TypeError.
@@ -150,10 +150,9 @@ napi_value trim(napi_env, napi_callback_info) {
 NAPI_MODULE_INIT() {
 #if defined(__GLIBC__)
   keep_little();
-  napi_value function;
-  if (napi_create_function(env, "trim", NAPI_AUTO_LENGTH, trim, nullptr, &function) != napi_ok ||
-      napi_set_named_property(env, exports, "trim", function) != napi_ok)
-    return nullptr;
+  const napi_property_descriptor property = {"trim",  nullptr, trim,         nullptr,
+                                             nullptr, nullptr, napi_default, nullptr};
+  if (napi_define_properties(env, exports, 1, &property) != napi_ok) return nullptr;
 #endif
   for (const auto& [kernels, is_here] : choices) {
     if (!is_here()) continue;

@@ -32,7 +32,7 @@ export interface ServedPictures {
 }
 
 /** Each of the 91 good pictures so many times, to begin with: until memory grows no more. */
-const goodRounds = 10;
+const goodRounds = 7;
 const goodPictures = [
   ...referenceRows.map(({ file }) => `images/${file}`),
   ...readdirSync(new URL('../../../test/fixtures/kinds/', import.meta.url)).map((file) => `kinds/${file}`),
@@ -103,9 +103,9 @@ type Ask = (question: Question) => Promise<Answer>;
 
 /** Behind a large good picture: a thread gives free memory back when it has been idle for a second after one. */
 async function residentOf(url: string, ask: Ask): Promise<number> {
-  await ask('collect');
+  await ask('forget');
   await post(url, fixture('images/chelsea_12mp.jpg'), 'image/jpeg');
-  return (await ask('collect')).resident;
+  return (await ask('settle')).resident;
 }
 
 async function serve(url: string, ask: Ask, { kind, name, make, outcomes }: HostilePicture): Promise<Served> {

@@ -5,11 +5,17 @@ import { canMeasure, peakAbove, settled, startOfPeak } from './memory.js';
 /** What the process is asked; it answers each with one `Answer`. */
 export type Question =
   /** Counts time and memory from here on. */
-  'start' | 'measure' | 'collect' | 'end';
+  | 'start'
+  | 'measure'
+  /** Collects garbage. */
+  | 'forget'
+  /** Waits until no more memory becomes free. */
+  | 'settle'
+  | 'end';
 
 export interface Answer {
   readonly url: string;
-  /** Resident, in bytes. After `collect` without what was only garbage. */
+  /** Resident, in bytes. After `settle` without what was only garbage. */
   readonly resident: number;
   /** Since `start`: bytes above what was resident then, and the processor time of all threads. */
   readonly peakBytes: number;
@@ -24,7 +30,8 @@ async function main(): Promise<void> {
   let memory = canMeasure ? startOfPeak() : undefined;
   let cpu = process.cpuUsage();
   const answer = async (question: Question): Promise<void> => {
-    const resident = question === 'collect' ? await settled() : 0;
+    if (question === 'forget') globalThis.gc?.();
+    const resident = question === 'settle' ? await settled() : 0;
     const { user, system } = process.cpuUsage(cpu);
     process.send?.({ url, resident, peakBytes: memory ? peakAbove(memory) : 0, cpuMs: (user + system) / 1000 });
     if (question === 'start') {

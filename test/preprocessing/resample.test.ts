@@ -6,7 +6,7 @@ import { addonFile } from '../../src/addon-file.js';
 import { decode } from '../../src/preprocessing/decode.js';
 import { type Axis, cropAxes, type Preset } from '../../src/preprocessing/geometry.js';
 import { readHeader } from '../../src/preprocessing/header.js';
-import { nativeResamples } from '../../src/preprocessing/native-resample.js';
+import { nativeResamples, trimMemory } from '../../src/preprocessing/native-resample.js';
 import { type Picture, resample } from '../../src/preprocessing/resample.js';
 import { fixture, picture, referenceRows, sha256, sixteenBitGrey } from './fixtures.js';
 
@@ -54,6 +54,11 @@ for (const [isa, resampleByIsa] of nativeResamples) {
     );
   });
 }
+
+test('trimMemory can be called at any time, and is no instruction set', () => {
+  trimMemory();
+  assert.equal(nativeResamples.has('trim'), false);
+});
 
 test('native resample: arguments that do not go together are a TypeError', { skip: nativeResamples.size === 0 }, () => {
   const addon = createRequire(import.meta.url)(addonFile('vgg_resample') ?? '') as Record<
