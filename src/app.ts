@@ -66,7 +66,7 @@ export function buildApp({ logger, drain = new Drain(), ...given }: AppDeps): Fa
   app.decorateRequest('record');
   const refusals = new RefusalLog(app.log);
   app.addHook('onClose', async () => refusals.flush());
-  drain.attach(app);
+  drain.attach(app, connections);
   /** At the arrival of each request. @returns what it is to be answered with instead */
   const begin = (request: FastifyRequest, reply: FastifyReply): ServiceError | undefined => {
     const { socket } = request.raw;

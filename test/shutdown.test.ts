@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import test, { after, type TestContext } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { start as startCommand } from './cli/command.js';
 import { type ForkedServer, forkServer, refuses } from './forked-server.js';
@@ -104,6 +105,7 @@ test('SIGTERM: on connections from before, first answers as ever, then 503 shutt
     const answer = await text(socket);
     statuses.push(answer.slice(9, 12));
     assert.match(answer, /\r\nconnection: close\r\n/i);
+    await sleep(10); // So that the sockets last for longer than what comes late is answered.
     if (!answer.startsWith('HTTP/1.1 503 ')) continue;
     assert.match(answer, /"code":"shutting_down"/);
     break;

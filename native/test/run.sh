@@ -72,12 +72,19 @@ build() {
   finish
 }
 
-# run ARGUMENT...: every test, even after one that fails.
+# run ARGUMENT...: every test, beside each other, even where one fails; what they print comes in their order.
 run() {
+  for main in $tests; do
+    program=$out/${main%.cc}
+    { $emulator "$program" "$@" >"$program.log" 2>&1 || touch "$program.failed"; } &
+  done
+  wait
   status=0
   for main in $tests; do
+    program=$out/${main%.cc}
     echo "-- ${main%.cc}"
-    $emulator "$out/${main%.cc}" "$@" || status=1
+    cat "$program.log"
+    [ ! -e "$program.failed" ] || status=1
   done
   return $status
 }

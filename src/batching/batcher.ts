@@ -1,13 +1,8 @@
 import { setMaxListeners } from 'node:events';
-import { EngineLostError, refusal, ServiceError } from '../errors.js';
+import { EngineLostError, ServiceError } from '../errors.js';
+import { Admission, type Line, nothingOnTheWay, type OnTheWay } from './admission.js';
 import { type Linked, LinkedQueue } from './linked-queue.js';
-import { type BatchPolicy, type LeaveReason, nextBatch, reasonToLeave, type Waiting } from './policy.js';
-import { predictMs, restMs, Speed } from './speed.js';
-
-export interface BatchLimits extends BatchPolicy {
-  /** Entries that may wait, at least 1; those that the engine has are not counted. */
-  readonly maxQueue: number;
-}
+import { type BatchLimits, type LeaveReason, nextBatch, reasonToLeave, type Waiting } from './policy.js';
 
 /** Called synchronously; must not throw. Who wants to see the batches sees them in `run`. */
 export interface BatchObserver {
@@ -23,19 +18,6 @@ export interface SubmitOptions {
   /** Called synchronously when the entry goes to the engine, before the run begins; must not throw. */
   readonly onRun?: (() => void) | undefined;
 }
-
-/** What comes to the queue before an entry of which is asked. */
-export interface OnTheWay {
-  /** They are not in the queue yet, and will be before it. */
-  readonly entries: number;
-  /** Until it can be in the queue itself. */
-  readonly readyInMs: number;
-}
-
-const nothingOnTheWay: OnTheWay = { entries: 0, readyInMs: 0 };
-
-/** An engine that had nothing to do for so long takes an entry whatever was learnt: else a wrong average would stay for ever. */
-const relearnAfterMs = 1000;
 
 export interface Answer<Out> {
   readonly output: Out;
@@ -96,9 +78,7 @@ export class Batcher<In, Out> {
   #isStarting = false;
   #waitTimer: NodeJS.Timeout | undefined;
   #closed = false;
-  readonly #speed: Speed;
-  /** One for each lane that has a batch. */
-  readonly #running = new Set<{ readonly size: number; readonly startedAt: number }>();
+  readonly #admission: Admission;
   #isPaused = false;
   /** Of a close() that waits for entries which no lane has. */
   #whenMoved: (() => void) | undefined;
@@ -109,7 +89,7 @@ export class Batcher<In, Out> {
     this.#limits = limits;
     this.#observer = observer;
     this.#lanes = lanes;
-    this.#speed = new Speed(limits.maxBatchSize);
+    this.#admission = new Admission(limits, lanes);
   }
 
   /** Entries that wait; those that the engine has are not counted. */
@@ -134,30 +114,12 @@ export class Batcher<In, Out> {
    * engine's speed.
    */
   predictMs(own: number, onTheWay: OnTheWay = nothingOnTheWay): number {
-    if (!this.#speed.isKnown) return 0;
-    const now = performance.now();
-    const { maxBatchSize } = this.#limits;
-    const msOf = (size: number) => this.#speed.msOf(size);
-    const freeInMs = Array.from(this.#running, ({ size, startedAt }) => restMs(msOf(size), now - startedAt));
-    while (freeInMs.length < this.#lanes) freeInMs.push(0);
-    const entries = this.depth + onTheWay.entries;
-    const readyInMs = Math.max(onTheWay.readyInMs, entries + own < maxBatchSize ? this.#fillMs(now) : 0);
-    return predictMs({ freeInMs, entries, readyInMs }, own, maxBatchSize, msOf);
+    return this.#admission.predictMs(this.#line, own, onTheWay);
   }
 
-  /**
-   * Whether `own` entries that come now are to be refused. An idle engine is only refused to what it cannot answer in
-   * time by itself.
-   */
+  /** Whether `own` entries that come now are to be refused, as admission.ts has it. */
   refusal(own: number, deadlineAt: number, onTheWay: OnTheWay = nothingOnTheWay): ServiceError | undefined {
-    const idleLanes = this.#lanes - this.#running.size;
-    const before = this.depth + onTheWay.entries;
-    if (before >= this.#limits.maxQueue + idleLanes * this.#limits.maxBatchSize) return this.#queueFull(onTheWay);
-    const now = performance.now();
-    const isIdle = before === 0 && idleLanes === this.#lanes;
-    if (isIdle && now - this.#speed.learntAt > relearnAfterMs) return undefined;
-    const etaMs = this.predictMs(own, onTheWay);
-    return etaMs > deadlineAt - now ? overloaded(etaMs, deadlineAt - now) : undefined;
+    return this.#admission.refusal(this.#line, own, deadlineAt, onTheWay);
   }
 
   /**
@@ -216,23 +178,12 @@ export class Batcher<In, Out> {
     }
     const reason = reasonToLeave(entry, entry.queuedAt);
     if (reason) return leaveError(entry, reason);
-    if (this.depth >= this.#limits.maxQueue) return this.#queueFull(nothingOnTheWay);
-    if (entry.deadlineAt === undefined || (this.depth === 0 && this.#running.size < this.#lanes)) return undefined;
-    const [etaMs, leftMs] = [this.predictMs(1), entry.deadlineAt - entry.queuedAt];
-    return etaMs > leftMs ? overloaded(etaMs, leftMs) : undefined;
+    return this.#admission.refusalAtQueue(this.#line, entry.deadlineAt);
   }
 
-  #queueFull(onTheWay: OnTheWay): ServiceError {
-    const retryAfterSeconds = wholeSeconds(this.predictMs(1, onTheWay));
-    const waiting = this.depth + onTheWay.entries;
-    const detail = `${waiting} entries wait in the queue, and no more are allowed. Try again in ${retryAfterSeconds} s.`;
-    return refusal('queue_full', detail, { retryAfterSeconds });
-  }
-
-  /** How long a batch that is not full still waits for others. */
-  #fillMs(now: number): number {
+  get #line(): Line {
     const [first] = this.#queue;
-    return Math.max(0, (first?.queuedAt ?? now) + this.#limits.maxWaitMs - now);
+    return { entries: this.depth, firstQueuedAt: first?.queuedAt };
   }
 
   #watch(entry: Entry<In, Out>): void {
@@ -277,10 +228,9 @@ export class Batcher<In, Out> {
     this.#isStarting = false;
     for (let batch = this.#takeBatch(); batch.length > 0; batch = this.#takeBatch()) {
       if (this.depth > 0) this.#work(); // More than one lane can take.
-      const run = { size: batch.length, startedAt: performance.now() };
-      this.#running.add(run);
+      const end = this.#admission.begin(batch.length);
       await this.#answer(batch);
-      this.#running.delete(run);
+      end();
     }
     this.#lanesAtWork--;
   }
@@ -336,7 +286,7 @@ export class Batcher<In, Out> {
     }
     const endedAt = performance.now();
     const runMs = endedAt - startedAt;
-    this.#speed.learn(batch.length, runMs, endedAt);
+    this.#admission.learn(batch.length, runMs, endedAt);
     for (const [index, output] of outputs.entries()) {
       const entry = batch[index] as Entry<In, Out>;
       this.#markAnswered(entry);
@@ -386,21 +336,6 @@ export class Batcher<In, Out> {
     this.#markAnswered(entry);
     entry.reject(error);
   }
-}
-
-function overloaded(etaMs: number, leftMs: number): ServiceError {
-  const retryAfterSeconds = wholeSeconds(etaMs);
-  const eta_ms = Math.ceil(etaMs);
-  return refusal(
-    'overloaded',
-    `An answer would be there in about ${eta_ms} ms, and ${Math.max(0, Math.floor(leftMs))} ms are left of the time allowed. ` +
-      `Try again in ${retryAfterSeconds} s, or allow more time.`,
-    { retryAfterSeconds, members: { eta_ms } },
-  );
-}
-
-function wholeSeconds(ms: number): number {
-  return Math.max(1, Math.ceil(ms / 1000));
 }
 
 function leaveError({ queuedAt, state }: Entry<unknown, never>, reason: LeaveReason): ServiceError {

@@ -14,6 +14,11 @@ export interface BatchPolicy {
   readonly maxWaitMs: number;
 }
 
+export interface BatchLimits extends BatchPolicy {
+  /** Entries that may wait, at least 1; those that the engine has are not counted. */
+  readonly maxQueue: number;
+}
+
 export interface Decision<Entry> {
   /** These leave unanswered, before the engine sees them. */
   readonly leaving: { readonly entry: Entry; readonly reason: LeaveReason }[];

@@ -1,5 +1,5 @@
 import { resolve } from 'node:path';
-import type { BatchLimits } from '../batching/batcher.js';
+import type { BatchLimits } from '../batching/policy.js';
 import type { Engine, EngineSpec, IsaChoice, Precision } from '../engines/engine.js';
 import { type FileStamp, refuseReplaced, stampOf } from '../engines/file-stamp.js';
 import { stateDict } from '../network/state-dict.js';

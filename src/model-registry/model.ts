@@ -1,11 +1,7 @@
+import type { OnTheWay } from '../batching/admission.js';
 import { type Arrival, Arrivals } from '../batching/arrivals.js';
-import {
-  Batcher,
-  type BatchLimits,
-  type BatchObserver,
-  type OnTheWay,
-  type SubmitOptions,
-} from '../batching/batcher.js';
+import { Batcher, type BatchObserver, type SubmitOptions } from '../batching/batcher.js';
+import type { BatchLimits } from '../batching/policy.js';
 import type { Engine, EngineCondition, EngineInfo } from '../engines/engine.js';
 import type { Agreement } from './agreement.js';
 import type { Network } from './architecture.js';

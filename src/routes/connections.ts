@@ -20,6 +20,8 @@ interface Connection {
   ends?: boolean;
   /** Called once, when no exchange is left. */
   whenIdle?: () => void;
+  /** It has ended for the client, which may go on sending for a moment. */
+  lingers?: boolean;
 }
 
 /** Requests that one connection may send ahead of their answers. */
@@ -35,6 +37,8 @@ const longestProbeMs = 1000;
 /** The connections that are open, each with what is under way on it. */
 export class Connections {
   readonly #open = new Map<Socket, Connection>();
+  /** Called once, when no connection is left. */
+  #whenNone: (() => void)[] = [];
 
   get size(): number {
     return this.#open.size;
@@ -48,7 +52,10 @@ export class Connections {
     // Node ends connections by this method, and so do we.
     socket.destroySoon = () => {
       if (!connection.ends && !awaitsBody(connection)) destroySoon();
-      else if (socket.writable) linger(socket, destroySoon);
+      else if (socket.writable) {
+        connection.lingers = true;
+        linger(socket, destroySoon);
+      }
     };
     socket.on('end', () => probe(socket, connection.exchanges));
     socket.on('close', () => {
@@ -57,6 +64,7 @@ export class Connections {
       process.nextTick(() => {
         closeRest(connection.exchanges);
         this.#open.delete(socket);
+        if (this.#open.size === 0) for (const done of this.#whenNone.splice(0)) done();
       });
     });
   }
@@ -111,6 +119,12 @@ export class Connections {
     const connection = this.#open.get(socket);
     if (connection === undefined || connection.exchanges.length === 0) act();
     else connection.whenIdle = act;
+  }
+
+  /** Ends all connections. Resolves when none is left: one that lingers ends by itself. */
+  async endAll(): Promise<void> {
+    for (const [socket, { lingers }] of this.#open) if (!lingers) socket.destroy();
+    if (this.#open.size > 0) await new Promise<void>((resolve) => this.#whenNone.push(resolve));
   }
 
   /** Ends the connections whose client has not taken an answer for `limitMs`: what it holds of it stays in memory. */

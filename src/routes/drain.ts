@@ -1,6 +1,7 @@
 import { Server } from 'node:net';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { ServiceError } from '../errors.js';
+import type { Connections } from './connections.js';
 import { trackHandshakes } from './handshakes.js';
 import { pathOf, toMicroseconds } from './record.js';
 
@@ -16,8 +17,6 @@ type Phase = 'serving' | 'leaving' | 'draining';
  * cannot know by then that it came too late.
  */
 const longestOnTheWayMs = 250;
-/** How long the rest of a body is read that the answer does without. */
-const readOutMs = 1_000;
 /** Requests that are named when they are cut off. */
 const mostNamed = 10;
 
@@ -29,6 +28,7 @@ const mostNamed = 10;
 export class Drain {
   #phase: Phase = 'serving';
   #app: FastifyInstance | undefined;
+  #connections: Connections | undefined;
   #endHandshakes = () => {};
   readonly #underWay = new Set<FastifyRequest>();
   #markIdle = () => {};
@@ -41,13 +41,13 @@ export class Drain {
     return this.#phase !== 'serving';
   }
 
-  attach(app: FastifyInstance): void {
+  attach(app: FastifyInstance, connections: Connections): void {
     this.#app = app;
+    this.#connections = connections;
     this.#endHandshakes = trackHandshakes(app.server);
-    app.addHook('onSend', (request, reply, _payload, done) => {
+    app.addHook('onSend', (_request, reply, _payload, done) => {
       if (this.isLeaving) reply.header('connection', 'close');
-      if (this.isLeaving && !request.raw.complete && !request.raw.destroyed) readOut(request, done);
-      else done();
+      done();
     });
     // For an app that is closed without `stop`. By the immediate it no longer listens.
     app.addHook('preClose', async () => {
@@ -107,14 +107,13 @@ export class Drain {
   }
 
   /**
-   * (Node waits for a connection that was silent from the start; and where Fastify listens on two addresses, for
-   * "localhost", it waits for the requests of one of them only.)
+   * (Node itself waits for a connection that was silent from the start; and where Fastify listens on two addresses, for
+   * "localhost", for the requests of one of them only.)
    */
   #endWhenIdle(): void {
     if (this.#phase !== 'draining' || this.#underWay.size > 0) return;
-    this.#app?.server.closeAllConnections();
     this.#endHandshakes();
-    this.#markIdle();
+    void this.#connections?.endAll().then(this.#markIdle);
   }
 }
 
@@ -139,17 +138,6 @@ async function quietTurn(server: Server): Promise<void> {
     if (quiet === quietTurns) break;
   }
   server.off('connection', onConnection);
-}
-
-/** Reads the rest of a body before the answer: a connection that is closed with a part of it unread is reset. */
-function readOut({ raw }: FastifyRequest, done: () => void): void {
-  const finish = () => {
-    clearTimeout(timer);
-    raw.off('end', finish).off('close', finish);
-    done();
-  };
-  const timer = setTimeout(finish, readOutMs).unref();
-  raw.on('end', finish).on('close', finish).resume();
 }
 
 async function settledWithin(ms: number, work: Promise<void>): Promise<void> {

@@ -4,11 +4,11 @@ import type { RequestRecord } from './record.js';
  * So many refusals a second are sent at once. Each costs 30 to 40 microseconds of the one thread that all requests go
  * through; without a bound, clients that ask again at once would take that thread from those who are let in.
  */
-const perSecond = 1000;
+const perSecond = 500;
 /** As many may come together. */
 const burst = 100;
-/** Further ones wait for their turn, but no longer: Retry-After, which they carry, is a second at least. */
-const longestMs = 1000;
+/** Further ones wait for their turn, but no longer. */
+const longestMs = 2000;
 const tickMs = 20;
 
 interface Waiting {

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { getEventListeners } from 'node:events';
 import { test } from 'node:test';
-import { Batcher, type BatchLimits } from '../../src/batching/batcher.js';
+import { Batcher } from '../../src/batching/batcher.js';
+import type { BatchLimits } from '../../src/batching/policy.js';
 import type { ServiceError } from '../../src/errors.js';
 import { HeldEngine, settled, stopClock } from './held-engine.js';
 

@@ -1,7 +1,8 @@
 /** What becomes of entries whose engine is lost, and of those that wait while there is none. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Batcher, type BatchLimits } from '../../src/batching/batcher.js';
+import { Batcher } from '../../src/batching/batcher.js';
+import type { BatchLimits } from '../../src/batching/policy.js';
 import { EngineLostError, ServiceError } from '../../src/errors.js';
 import { HeldEngine, settled, stopClock } from './held-engine.js';
 

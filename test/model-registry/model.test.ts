@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { BatchLimits } from '../../src/batching/batcher.js';
+import type { BatchLimits } from '../../src/batching/policy.js';
 import { Model } from '../../src/model-registry/model.js';
 import { buildNetwork } from '../../src/vgg/network.js';
 import { PixelSums, pixelSums } from './pixel-sums.js';
