@@ -42,10 +42,7 @@ export class Arrivals {
   /** Those that come from a client still, and will soon be here. */
   get uploading(): number {
     const prompt = performance.now() - promptMs;
-    for (const upload of this.#uploads) {
-      if (upload.since > prompt) break;
-      this.#uncount(upload);
-    }
+    for (let { first } = this.#uploads; first && first.since <= prompt; { first } = this.#uploads) this.#uncount(first);
     return this.#uploads.length;
   }
 

@@ -33,6 +33,8 @@ export class LinkedQueue<T extends Linked<T>> {
     else this.#first = entry.next;
     if (entry.next) entry.next.previous = entry.previous;
     else this.#last = entry.previous;
+    // A dead entry that V8 has moved to its old space would keep all that came after it alive until that is collected.
+    entry.previous = entry.next = undefined;
     this.#length--;
   }
 
