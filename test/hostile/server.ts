@@ -22,11 +22,14 @@ export interface Answer {
   readonly cpuMs: number;
 }
 
-/** The real app with everything real but the engine, in a process of its own, so that its memory is its own. */
+/**
+ * The real app with everything real but the engine, in a process of its own, so that its memory is its own. Its argument:
+ * how many threads decode.
+ */
 async function main(): Promise<void> {
   const ends: (() => unknown)[] = [];
   const context: Pick<TestContext, 'after'> = { after: (end) => void ends.push(end as () => unknown) };
-  const { url } = await startService(context, { preprocessThreads: 4 });
+  const { url } = await startService(context, { preprocessThreads: Number(process.argv[2]) });
   let memory = canMeasure ? startOfPeak() : undefined;
   let cpu = process.cpuUsage();
   const answer = async (question: Question): Promise<void> => {
