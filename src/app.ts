@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { type IncomingMessage, METHODS } from 'node:http';
 import type { Socket } from 'node:net';
-import multipart from '@fastify/multipart';
 import Fastify, {
   type FastifyBaseLogger,
   type FastifyInstance,
@@ -27,7 +26,7 @@ import { openRecord } from './routes/record.js';
 import { RefusalLog } from './routes/refusal-log.js';
 import { withRootRoute } from './routes/root.js';
 import { addRoutes, answerUnrouted } from './routes/route.js';
-import { multipartOptions } from './routes/upload-multipart.js';
+import { addMultipart } from './routes/upload-multipart.js';
 
 export interface AppDeps extends Omit<RouteDeps, 'drain'> {
   readonly logger?: FastifyBaseLogger | undefined;
@@ -90,7 +89,7 @@ export function buildApp({ logger, drain = new Drain(), ...given }: AppDeps): Fa
   // Fastify parses no body: POST /classify reads its own, within its limits and its deadline.
   app.removeAllContentTypeParsers();
   app.addContentTypeParser('*', (_request, _body, done) => done(null));
-  app.register(multipart, multipartOptions(config));
+  addMultipart(app, config);
 
   app.setErrorHandler((error, _request, reply) => sendProblem(reply, asServiceError(error)));
   app.setNotFoundHandler({ preValidation: guardsOf() }, answerUnrouted);

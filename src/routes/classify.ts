@@ -5,6 +5,7 @@ import { topK } from '../model-registry/top-k.js';
 import { type RequestSignal, requestSignal, unlessAborted } from './abort.js';
 import { readClassifyQuery } from './classify-query.js';
 import type { RouteDeps } from './deps.js';
+import { dropBody } from './drop-body.js';
 import { Journey, type Stage } from './journey.js';
 import { asServiceError, problemOf } from './problem.js';
 import { readUploads } from './read-uploads.js';
@@ -94,11 +95,20 @@ export function classifyRoutes({ config, registry, preprocessor, metrics }: Rout
     deadlineAt: number,
     timeoutMs: number,
   ): Promise<Outcome[]> {
-    const arrival = model.admit(deadlineAt); // Before the body is read: a refusal costs little.
+    const arrival = admit(request, model, deadlineAt); // Before the body is read: a refusal costs little.
     const outcomes = await answerPictures(request, model, arrival, deadlineAt, timeoutMs);
     const failure = failureOfAll(outcomes);
     if (failure !== undefined) throw failure;
     return outcomes;
+  }
+
+  function admit({ raw }: FastifyRequest, model: Model, deadlineAt: number): Arrival {
+    try {
+      return model.admit(deadlineAt);
+    } catch (error) {
+      dropBody(raw);
+      throw error;
+    }
   }
 
   async function answerPictures(

@@ -1,11 +1,24 @@
-import type { FastifyMultipartBaseOptions, MultipartFile } from '@fastify/multipart';
-import type { FastifyRequest } from 'fastify';
+import multipart, { type FastifyMultipartBaseOptions, type MultipartFile } from '@fastify/multipart';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { ServiceError } from '../errors.js';
 import { asServiceError, frameworkErrors } from './problem.js';
 import { requestTooLarge, tooManyBytes, tooManyImages, type Upload, type UploadLimits } from './upload.js';
 
+/**
+ * Adds the plugin without its hooks. They delete files that it has saved, which it never does here, and are promises: with
+ * them no request would reach its route before the first piece of its body is here and copied, a refused one neither.
+ */
+export function addMultipart(app: FastifyInstance, limits: UploadLimits): void {
+  const plugin = (instance: FastifyInstance, options: FastifyMultipartBaseOptions, done: () => void) => {
+    const hookless: FastifyInstance = Object.create(instance, { addHook: { value: () => hookless } });
+    multipart(hookless, options, done);
+  };
+  // As its own plugin has it: what it adds is for all routes.
+  app.register(Object.assign(plugin, { [Symbol.for('skip-override')]: true }), multipartOptions(limits));
+}
+
 /** The plugin's options. Each limit lets one more through than is allowed, so that the error is ours and gives the number. */
-export function multipartOptions({ maxPictures, maxPictureBytes }: UploadLimits): FastifyMultipartBaseOptions {
+function multipartOptions({ maxPictures, maxPictureBytes }: UploadLimits): FastifyMultipartBaseOptions {
   return {
     // A picture that is too large is an error of that picture alone.
     throwFileSizeLimit: false,
