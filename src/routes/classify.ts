@@ -44,9 +44,9 @@ interface Way {
   readonly onDecoded: () => void;
 }
 
-export function classifyRoutes({ config, registry, preprocessor, metrics }: RouteDeps): Route[] {
+export function classifyRoutes({ config, registry, preprocessor, metrics, drain }: RouteDeps): Route[] {
   const uploadBytes = new UploadBytes(config.maxUploadBytes, (bytes) => metrics.uploadBytes.set(bytes));
-  const pace = new RefusalPace();
+  const pace = new RefusalPace(() => drain.isLeaving);
   return [
     {
       method: 'POST',

@@ -29,7 +29,7 @@ function turns(pace: RefusalPace, count: number, deadlineMs = 60_000) {
 
 test('a hundred refusals go at once, further ones five hundred a second, in their order', async (t) => {
   const advance = stopClock(t);
-  const pace = new RefusalPace();
+  const pace = new RefusalPace(() => false);
   const first = turns(pace, 110);
   const second = turns(pace, 300);
   await advance(0);
@@ -44,7 +44,7 @@ test('a hundred refusals go at once, further ones five hundred a second, in thei
 
 test('a refusal waits no longer than two seconds, nor beyond its deadline', async (t) => {
   const advance = stopClock(t);
-  const pace = new RefusalPace();
+  const pace = new RefusalPace(() => false);
   turns(pace, 5000);
   const hurried = turns(pace, 10, 35);
   const last = turns(pace, 1);
@@ -60,7 +60,7 @@ test('a refusal waits no longer than two seconds, nor beyond its deadline', asyn
 
 test('one whose client has left takes no turn, and what is to happen then still does', async (t) => {
   const advance = stopClock(t);
-  const pace = new RefusalPace();
+  const pace = new RefusalPace(() => false);
   const record: RequestRecord = { startedAt: 0 };
   const closes: boolean[] = [];
   record.onClose = (wasSent) => closes.push(wasSent);
