@@ -87,7 +87,7 @@ async function phase(what: string, order: StormOrder): Promise<Phase> {
   });
   const serverCpuSeconds = (await serverCpu()) - (await cpuBefore);
   const of = (status: number) => (storm.answers[status] ?? 0) / storm.seconds;
-  return { what, storm, acceptedPerSecond: of(200), refusedPerSecond: of(503), serverCpuSeconds };
+  return { what, storm, acceptedPerSecond: storm.acceptedPerSecond, refusedPerSecond: of(503), serverCpuSeconds };
 }
 
 async function serverCpu(): Promise<number> {

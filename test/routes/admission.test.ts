@@ -48,6 +48,36 @@ test('after a refusal the rest of a small body is dropped, and the connection st
   assert.equal((await nextAnswer(socket)).status, 200);
 });
 
+test('a request that comes in one piece with a refused one has its body', async (t) => {
+  const service = await startBusy(t, 100);
+  const socket = open(service, t);
+  const refused = Buffer.from(head({ 'content-length': red.length, 'x-request-timeout-ms': 90 }));
+  const good = Buffer.from(head({ 'content-length': red.length }));
+  socket.write(Buffer.concat([refused, red, good, red]));
+  assert.equal((await nextAnswer(socket)).status, 503);
+  service.engine.release();
+  assert.equal((await nextAnswer(socket)).status, 200);
+});
+
+test('clients that leave in the body of a refused request take nothing of the next ones', async (t) => {
+  const service = await startBusy(t, 100);
+  const connections = async () => (await service.metrics.connections.get()).values[0]?.value;
+  const before = await connections();
+  for (let client = 0; client < 5; client++) {
+    const socket = open(service, t);
+    socket.write(Buffer.concat([Buffer.from(head({ 'content-length': 5000, 'x-request-timeout-ms': 90 })), red]));
+    assert.equal((await nextAnswer(socket)).status, 503);
+    socket.destroy();
+  }
+  await until(async () => (await connections()) === before);
+  service.engine.release();
+  for (let client = 0; client < 5; client++) {
+    const socket = open(service, t);
+    socket.write(Buffer.concat([Buffer.from(head({ 'content-length': red.length })), red]));
+    assert.equal((await nextAnswer(socket)).status, 200);
+  }
+});
+
 test('a full queue is refused when the head is here, too, and without eta_ms', async (t) => {
   const service = await startService(t, { maxQueue: 1, maxBatchSize: 1 });
   service.engine.hold();
