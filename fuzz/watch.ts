@@ -95,9 +95,15 @@ async function runOnce(
     pulse.cpu = cpuSeconds(child.pid);
   });
   let hung: string | undefined;
+  let suspectAt: number | undefined;
   const timer = setInterval(() => {
-    hung ??= hangOf(child, pulse, hang);
-    if (hung !== undefined) child.kill('SIGKILL');
+    const suspicion = hangOf(child, pulse, hang);
+    // Who watches may have stood still himself, and beats wait to be read until after this first look.
+    if (suspicion !== undefined && suspectAt === pulse.at) {
+      hung ??= suspicion;
+      child.kill('SIGKILL');
+    }
+    suspectAt = suspicion === undefined ? undefined : pulse.at;
   }, lookMs);
   const [code, signal] = (await once(child, 'exit')) as [number | null, string | null];
   clearInterval(timer);

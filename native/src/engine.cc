@@ -152,6 +152,8 @@ class WinogradEngine final : public Engine {
       scratch_.push_back({arena_.floats(products), arena_.floats(line), arena_.floats(rows),
                           arena_.floats(product({2, static_cast<long>(outputs), spec_.max_batch})),
                           std::vector<unsigned>(product({3, spec_.max_batch})),
+                          arena_.floats(outputs),
+                          arena_.floats(product({linear_chunk, kernels_.linear_panels, panel_})),
                           arena_.floats(band)});
     }
   }
@@ -197,6 +199,8 @@ class WinogradEngine final : public Engine {
     Floats rows;      // first layer: normalised pixels
     Floats sums;      // linear
     std::vector<unsigned> masks;  // linear
+    Floats chunk_sums;            // linear
+    Floats widened;               // linear: a chunk of a segment in float32
     Floats band;      // the first layer's outputs that one row of tiles reads
   };
 
@@ -491,7 +495,6 @@ class WinogradEngine final : public Engine {
   void run_linear(size_t index, int thread, const float* in, float* out, int pictures) {
     const Step& step = steps_[index];
     const PackedLinear& packed = linears_[index];
-    const bool is_bf16 = spec_.precision == Precision::bf16_classifier;
     const auto* weights = reinterpret_cast<const char*>(packed.weights.data());
     Linear job{};
     job.features = step.in.channels;
@@ -502,18 +505,34 @@ class WinogradEngine final : public Engine {
     job.relu = step.relu;
     job.y_stride = static_cast<long>(map_size(step.out));
     job.sums = scratch_[thread].sums.data();
+    job.chunk_sums = scratch_[thread].chunk_sums.data();
     job.masks = scratch_[thread].masks.data();
+    job.widened = scratch_[thread].widened.data();
     const int blocks = divided_up(packed.panels, packed.panels_of_block);
     for (int block = team_.claim(); block < blocks; block = team_.claim()) {
       const int panel = block * packed.panels_of_block, first = panel * panel_;
-      job.weights = weights + static_cast<size_t>(first) * job.features * (is_bf16 ? 2 : 4);
+      const size_t before = static_cast<size_t>(first) * job.features;  // weights
+      job.weights = weights + bytes_of(packed.format, before);
+      if (packed.format == LinearFormat::float28) {
+        job.exponents = packed.exponents.data() + before / (float28_group * kernels_.vector);
+        job.outliers = packed.outliers_of_segment.data() + panel / kernels_.linear_panels;
+      }
       job.panels = std::min(packed.panels_of_block, packed.panels - panel);
       job.turn = turn_of(job.panels, kernels_.linear_panels);
       job.outputs = std::min(job.panels * panel_, step.out.channels - first);
       job.bias = packed.bias.data() + first;
       job.y = out + first;
-      (is_bf16 ? kernels_.bf16_linear : kernels_.linear)(job);
+      kernels_.linear[static_cast<int>(packed.format)](job);
     }
+  }
+
+  static size_t bytes_of(LinearFormat format, size_t weights) {
+    switch (format) {
+      case LinearFormat::float32: return weights * 4;
+      case LinearFormat::bfloat16: return weights * 2;
+      case LinearFormat::float28: return weights / float28_group * (float28_group - 1) * 4;
+    }
+    return 0;
   }
 
   Spec spec_;

@@ -419,8 +419,6 @@ void first_layer(const FirstLayer& job) {
 
 // ---- linear ----
 
-constexpr int chunk = linear_chunk;
-
 struct Float32 {
   using Number = float;
   VGG_INLINE static void load_panel(const Number* from, Vector (&to)[2]) {
@@ -437,6 +435,9 @@ struct Bfloat16 {
     to[1] = reinterpret_cast<Vector>(pairs & 0xffff0000u);
   }
 };
+
+// Is widened to float32 before it is read.
+struct Float28 : Float32 {};
 
 // One segment of the outputs of one picture, and one chunk of features.
 template <class Number>
@@ -485,7 +486,7 @@ void add_columns(Columns<typename Weights::Number> job) {
   };
   constexpr int lines = (panels * panel * sizeof(Number) + 63) / 64;
   const auto next_column = [&]() VGG_INLINE {
-    return reinterpret_cast<const char*>(column(chunk + take_lowest(job.next_mask)));
+    return reinterpret_cast<const char*>(column(linear_chunk + take_lowest(job.next_mask)));
   };
   // A picture of a batch has less to fetch than to read: a quarter of a column with each that it
   // reads, lest it wait for all of it first and then for nothing.
@@ -524,13 +525,13 @@ struct AddColumns {
 // A bit for each of the `count` features at x that is not zero.
 VGG_INLINE inline unsigned mask_of(const float* x, int count) {
   unsigned mask = 0;
-  if (count < chunk) {
+  if (count < linear_chunk) {
     for (int i = 0; i < count; ++i) mask |= static_cast<unsigned>(x[i] != 0) << i;
     return mask;
   }
   Words bits, sum = {};
   for (int i = 0; i < lanes; ++i) bits[i] = 1u << i;
-  unrolled<chunk / lanes>([&](auto part) VGG_INLINE {
+  unrolled<linear_chunk / lanes>([&](auto part) VGG_INLINE {
     sum |= reinterpret_cast<Words>(load(x + part * lanes) != 0.0f) & bits << part * lanes;
   });
   unrolled<lanes>([&](auto i) VGG_INLINE { mask |= sum[i.value]; });
@@ -540,8 +541,8 @@ VGG_INLINE inline unsigned mask_of(const float* x, int count) {
 // Of every picture, for the chunk at `first`; returns what any of them has.
 unsigned fill_masks(const Linear& job, int first, unsigned* masks) {
   const int left = job.features - first;
-  const int count = left < chunk ? left : chunk;
-  const unsigned all = ~0u >> (chunk - count);
+  const int count = left < linear_chunk ? left : linear_chunk;
+  const unsigned all = ~0u >> (linear_chunk - count);
   unsigned any = 0;
   for (int picture = 0; picture < job.pictures; ++picture) {
     masks[picture] = job.reads_all ? all : mask_of(job.x + picture * job.x_stride + first, count);
@@ -552,36 +553,28 @@ unsigned fill_masks(const Linear& job, int first, unsigned* masks) {
 
 // Features whose chunks are added up before they are added to the total: the more numbers are added
 // one after the other, the more is lost to rounding.
-constexpr int features_of_sum = 16 * chunk;
+constexpr int features_of_sum = 16 * linear_chunk;
 
 // From how many pictures on they fetch slowly.
 constexpr int slow_pictures = 4;
 
+// One chunk of features. Of the next one each picture fetches the columns of some features.
+struct Chunk {
+  int first;
+  unsigned any, next;      // features that some picture reads, here and in the next chunk
+  const unsigned* masks;   // of each picture
+  const unsigned* shares;  // of each picture in the next chunk
+  float* sums;             // [picture][outputs of the block]
+};
+
 template <class Weights>
-void linear(const Linear& job) {
+struct AddChunk {
   using Number = typename Weights::Number;
-  static constexpr AddColumns<Weights> add{};
-  const long width = static_cast<long>(job.panels) * panel;
-  const auto* weights = static_cast<const Number*>(job.weights);
-  // Of the features that are added to the totals next, and of all before.
-  const long count = job.pictures * width;
-  float* const sums = job.sums;
-  float* const totals = job.sums + count;
-  for (long i = 0; i < 2 * count; i += lanes) store(job.sums + i, Vector{});
-  unsigned* masks = job.masks;
-  unsigned* next_masks = job.masks + job.pictures;
-  // Of the next chunk each picture fetches the columns of some features.
-  unsigned* const shares = job.masks + 2 * job.pictures;
-  const auto below = [&](long picture) { return (1ull << picture * chunk / job.pictures) - 1; };
-  for (int picture = 0; picture < job.pictures; ++picture)
-    shares[picture] = static_cast<unsigned>(below(picture + 1) & ~below(picture));
-  fill_masks(job, 0, next_masks);
-  for (int first = 0; first < job.features; first += chunk, weights += chunk * width) {
-    unsigned* const filled = next_masks;
-    next_masks = masks;
-    masks = filled;
-    const unsigned next =
-        first + chunk < job.features ? fill_masks(job, first + chunk, next_masks) : 0;
+
+  static void run(const Linear& job, const Chunk& chunk) {
+    static constexpr AddColumns<Weights> add{};
+    const long width = static_cast<long>(job.panels) * panel;
+    const Number* weights = static_cast<const Number*>(job.weights) + chunk.first * width;
     for (int segment = 0; segment * linear_panels < job.panels; ++segment) {
       const int panels_before = segment * linear_panels, left = job.panels - panels_before;
       const auto run = add.of_panels[left < linear_panels ? left : linear_panels];
@@ -592,14 +585,192 @@ void linear(const Linear& job) {
       columns.turn = job.turn;
       columns.fetches_slowly = job.pictures >= slow_pictures;
       for (int picture = 0; picture < job.pictures; ++picture) {
-        columns.x = job.x + picture * job.x_stride + first;
-        columns.mask = masks[picture];
-        columns.next_mask = next & shares[picture];
-        columns.sums = sums + picture * width + panels_before * panel;
+        columns.x = job.x + picture * job.x_stride + chunk.first;
+        columns.mask = chunk.masks[picture];
+        columns.next_mask = chunk.next & chunk.shares[picture];
+        columns.sums = chunk.sums + picture * width + panels_before * panel;
         run(columns);
       }
     }
-    if (first + chunk < job.features && (first + chunk) % features_of_sum != 0) continue;
+  }
+};
+
+// ---- linear, weights in float28 ----
+
+constexpr int words_of_group = (float28_group - 1) * lanes;
+constexpr int groups_of_segment = 2 * linear_panels / float28_group;
+
+// The groups of one feature.
+struct Column {
+  const unsigned* words;
+  const unsigned char* exponents;
+
+  VGG_INLINE Column(const Linear& job, long feature) {
+    const long place = feature * (2 * job.panels / float28_group);
+    words = static_cast<const unsigned*>(job.weights) + place * words_of_group;
+    exponents = job.exponents + place;
+  }
+  VGG_INLINE void fetch(long group) const {
+    fetch_lines<(words_of_group * 4 + 63) / 64>(
+        reinterpret_cast<const char*>(words + group * words_of_group));
+  }
+};
+
+// Calls take(index, vector) with the eight vectors of a group. A power of two brings their
+// exponents to where they belong, exactly.
+template <class Take>
+VGG_INLINE inline void widen(const Column& column, long group, const Take& take) {
+  const unsigned scale_bits = static_cast<unsigned>(column.exponents[group]) << 23;
+  float scale;
+  __builtin_memcpy(&scale, &scale_bits, sizeof scale);
+  const unsigned* from = column.words + group * words_of_group;
+  Words last = {};
+  unrolled<float28_group - 1>([&](auto i) VGG_INLINE {
+    const Words words = *reinterpret_cast<const Words*>(from + i * lanes);
+    last = (words & float28_foreign) | last >> 4;
+    take(i, reinterpret_cast<Vector>(words & float28_own) * scale);
+  });
+  // The 28 bits begin at bit 3: sign, exponent, fraction.
+  last = (last << 1 & 0x80000000u) | (last >> 3 & 0x07ffffffu);
+  take(Index<float28_group - 1>{}, reinterpret_cast<Vector>(last) * scale);
+}
+
+// sums += W[...][feature] * x[feature] of `count` features, one after the other; of as many others
+// the columns are fetched into the second cache meanwhile. From end to end columns are read faster
+// than in pieces, and a single picture reads each of them once.
+template <int... index>
+VGG_INLINE inline void add_whole_columns(const Linear& job, const int* features, const int* fetched,
+                                         float* sums) {
+  constexpr int count = sizeof...(index);
+  const Column columns[count] = {{job, features[index]}...};
+  const Column others[count] = {{job, fetched[index]}...};
+  const float values[count] = {job.x[features[index]]...};
+  const long groups = 2 * job.panels / float28_group;
+  for (long group = 0; group < groups; ++group, sums += float28_group * lanes) {
+    Vector totals[float28_group];
+    unrolled<float28_group>([&](auto v) VGG_INLINE { totals[v] = load(sums + v * lanes); });
+    unrolled<count>([&](auto i) VGG_INLINE {
+      others[i].fetch(group);
+      widen(columns[i], group,
+            [&](auto v, Vector weights) VGG_INLINE { totals[v] += values[i.value] * weights; });
+    });
+    unrolled<float28_group>([&](auto v) VGG_INLINE { store(sums + v * lanes, totals[v]); });
+  }
+}
+
+template <>
+struct AddChunk<Float28> {
+  // To the bit what of_batch() makes of one picture.
+  static void of_one(const Linear& job, const Chunk& chunk) {
+    constexpr int at_once = 4;
+    const long width = static_cast<long>(job.panels) * panel;
+    float* const sums = job.chunk_sums;
+    for (long i = 0; i < width; i += lanes) store(sums + i, Vector{});
+    int features[2 * linear_chunk + at_once];
+    int count = 0;
+    for (unsigned mask = chunk.any; mask != 0;) features[count++] = chunk.first + take_lowest(mask);
+    int all = count;
+    for (unsigned mask = chunk.next; mask != 0;)
+      features[all++] = chunk.first + linear_chunk + take_lowest(mask);
+    // Whatever is fetched for want of others has been read already.
+    for (int i = 0; i < at_once; ++i) features[all + i] = chunk.first;
+    int i = 0;
+    for (; i + at_once <= count; i += at_once)
+      add_whole_columns<0, 1, 2, 3>(job, features + i, features + i + at_once, sums);
+    for (; i < count; ++i) add_whole_columns<0>(job, features + i, features + i + at_once, sums);
+    for (long i = 0; i < width; i += lanes)
+      store(chunk.sums + i, load(chunk.sums + i) + load(sums + i));
+    for (int segment = 0; segment * linear_panels < job.panels; ++segment)
+      add_outliers(job, chunk, segment, 0);
+  }
+
+  static void of_batch(const Linear& job, const Chunk& chunk) {
+    static constexpr AddColumns<Float28> add{};
+    const long width = static_cast<long>(job.panels) * panel;
+    for (int segment = 0; segment * linear_panels < job.panels; ++segment) {
+      widen_segment(job, chunk, segment);
+      Columns<float> columns{};
+      columns.weights = job.widened;
+      columns.stride = linear_panels * panel;
+      for (int picture = 0; picture < job.pictures; ++picture) {
+        columns.x = job.x + picture * job.x_stride + chunk.first;
+        columns.mask = chunk.masks[picture];
+        columns.sums = chunk.sums + picture * width + segment * linear_panels * panel;
+        add.of_panels[linear_panels](columns);
+        add_outliers(job, chunk, segment, picture);
+      }
+    }
+  }
+
+  static void run(const Linear& job, const Chunk& chunk) {
+    (job.pictures == 1 ? of_one : of_batch)(job, chunk);
+  }
+
+ private:
+  // The columns that some picture reads, and those of the next chunk into the second cache.
+  static void widen_segment(const Linear& job, const Chunk& chunk, int segment) {
+    unsigned mask = chunk.any, next = chunk.next;
+    const long first_group = segment * groups_of_segment;
+    const auto fetch_next = [&]() VGG_INLINE {
+      const long feature = chunk.first + linear_chunk + take_lowest(next);
+      const Column column(job, feature);
+      unrolled<groups_of_segment>([&](auto group)
+                                      VGG_INLINE { column.fetch(first_group + group); });
+    };
+    while (mask != 0) {
+      if (next != 0) fetch_next();
+      const int feature = take_lowest(mask);
+      const Column column(job, chunk.first + feature);
+      float* to = job.widened + feature * linear_panels * panel;
+      unrolled<groups_of_segment>([&](auto group) VGG_INLINE {
+        widen(column, first_group + group, [&](auto v, Vector weights) VGG_INLINE {
+          store(to + (group.value * float28_group + v.value) * lanes, weights);
+        });
+      });
+    }
+    while (next != 0) fetch_next();
+  }
+
+  // Whether x is zero or not: infinity times zero is NaN.
+  static void add_outliers(const Linear& job, const Chunk& chunk, int segment, int picture) {
+    const Outliers& outliers = job.outliers[segment];
+    const int index = chunk.first / linear_chunk;
+    const float* x = job.x + picture * job.x_stride + chunk.first;
+    float* sums =
+        chunk.sums + (picture * static_cast<long>(job.panels) + segment * linear_panels) * panel;
+    for (unsigned i = outliers.starts[index]; i < outliers.starts[index + 1]; ++i)
+      sums[outliers.all[i].output] += x[outliers.all[i].feature] * outliers.all[i].weight;
+  }
+};
+
+// ---- linear, all formats ----
+
+template <class Weights>
+void linear(const Linear& job) {
+  const long width = static_cast<long>(job.panels) * panel;
+  // Of the features that are added to the totals next, and of all before.
+  const long count = job.pictures * width;
+  float* const sums = job.sums;
+  float* const totals = job.sums + count;
+  for (long i = 0; i < 2 * count; i += lanes) store(job.sums + i, Vector{});
+  unsigned* masks = job.masks;
+  unsigned* next_masks = job.masks + job.pictures;
+  unsigned* const shares = job.masks + 2 * job.pictures;
+  const auto below = [&](long picture) {
+    return (1ull << picture * linear_chunk / job.pictures) - 1;
+  };
+  for (int picture = 0; picture < job.pictures; ++picture)
+    shares[picture] = static_cast<unsigned>(below(picture + 1) & ~below(picture));
+  unsigned next = fill_masks(job, 0, next_masks);
+  for (int first = 0; first < job.features; first += linear_chunk) {
+    unsigned* const filled = next_masks;
+    next_masks = masks;
+    masks = filled;
+    const unsigned any = next;
+    const int end = first + linear_chunk;
+    next = end < job.features ? fill_masks(job, end, next_masks) : 0;
+    AddChunk<Weights>::run(job, {first, any, next, masks, shares, sums});
+    if (end < job.features && end % features_of_sum != 0) continue;
     for (long i = 0; i < count; i += lanes) {
       store(totals + i, load(totals + i) + load(sums + i));
       store(sums + i, Vector{});
@@ -624,8 +795,7 @@ extern const Kernels VGG_JOIN(VGG_ISA, _kernels) = {
     {transform_output<1, 1>, transform_output<2, 3>, transform_output<4, 3>,
      transform_output<6, 3>},
     first_layer,
-    linear<Float32>,
-    linear<Bfloat16>,
+    {linear<Float32>, linear<Bfloat16>, linear<Float28>},
 };
 
 }  // namespace vgg

@@ -88,16 +88,51 @@ struct FirstLayer {
   long channel_block_stride;
 };
 
-// Some outputs of y = W x + b for several vectors x. A weight that is multiplied by zero is not read:
-// what goes into a linear layer has mostly been through a ReLU, and half of it and more is zeros.
-//   weights  [feature][segment][panel][outputs]   one block of outputs; float32 or bfloat16
-// A segment is Kernels::linear_panels panels, which are summed at a time; the last has what is left.
-// In bfloat16 the two vectors of a panel are interleaved, so that a shift and a mask widen them.
+// How the weights of a block of outputs lie. A segment is Kernels::linear_panels panels, which are
+// summed at a time; the last has what is left.
+//   float32   [feature][segment][panel][outputs]
+//   bfloat16  The same; the two vectors of a panel are interleaved, and a shift and a mask widen them.
+//   float28   The numbers of float32 in seven eighths of the memory. The weights of a feature for a
+//             group of outputs are of about the same size, so four bits of exponent do, counted
+//             from the group's own: words [feature][group][7 vectors], exponents [feature][group].
+//             The eighth vector's bits lie where the other seven need none. Exponent zero is zero;
+//             so are the outliers, which do not fit and are kept aside. Segments are whole.
+enum class LinearFormat { float32, bfloat16, float28 };
+constexpr int linear_formats = 3;
+
+// Of outputs, in vectors.
+constexpr int float28_group = 8;
+
+// The bits of a word of float28: sign, four bits of the eighth vector, exponent, fraction. Its own
+// bits are a float32; 2^(e - 127), where e is the group's exponent, is what it is multiplied by.
+constexpr unsigned float28_own = 0x87ffffff, float28_foreign = 0x78000000;
+constexpr int float28_foreign_shift = 27;
+constexpr int largest_group_exponent = 254;
+
+// A weight that float28 cannot hold.
+struct Outlier {
+  unsigned short feature;  // of the chunk
+  unsigned short output;   // of the segment
+  float weight;
+};
+
+// Of a segment.
+struct Outliers {
+  const Outlier* all;
+  const unsigned* starts;  // of each chunk, and the end
+};
+
+// Some outputs of y = W x + b for several vectors x. A weight that is multiplied by zero is not
+// read: what goes into a linear layer has mostly been through a ReLU, and half of it and more is
+// zeros.
 struct Linear {
-  const void* weights;
-  int panels;   // of the block
-  int turn;     // turn_of(panels, linear_panels)
-  int outputs;  // that are wanted; the block's last panel may have more
+  const void* weights;             // of one block
+  const unsigned char* exponents;  // float28
+  const Outliers* outliers;        // float28: of each segment
+  float* widened;                  // float28: scratch [linear_chunk][outputs of a segment]
+  int panels;                      // of the block
+  int turn;                        // turn_of(panels, linear_panels)
+  int outputs;                     // that are wanted; the block's last panel may have more
   int features;
   bool reads_all;  // also what is multiplied by zero: infinity times zero is NaN
   const float* x;  // [pictures][x_stride]
@@ -107,8 +142,9 @@ struct Linear {
   bool relu;
   float* y;  // [pictures][y_stride]
   long y_stride;
-  float* sums;      // scratch [2][pictures][panels][2 vectors]
-  unsigned* masks;  // scratch [3][pictures]
+  float* sums;        // scratch [2][pictures][panels][2 vectors]
+  float* chunk_sums;  // scratch [panels][2 vectors]
+  unsigned* masks;    // scratch [3][pictures]
 };
 
 // Features whose products are summed from zero, before they are added to the sum of all others:
@@ -135,8 +171,7 @@ struct Kernels {
   void (*multiply)(const Multiply&);
   void (*transform_output[4])(const OutputTransform&);
   void (*first_layer)(const FirstLayer&);
-  void (*linear)(const Linear&);
-  void (*bf16_linear)(const Linear&);  // with weights in bfloat16
+  void (*linear[linear_formats])(const Linear&);
 };
 
 #if defined(__x86_64__)

@@ -19,6 +19,13 @@ struct Affine {
 // The bias of a convolution or a linear layer and, if not null, the batch norm behind it.
 Affine affine_of(const Layer& layer, const Layer* batchnorm);
 
+// Of outputs: a kernel's two vectors.
+constexpr int widest_panel = 32;
+inline int panels_of(int outputs, int panel) { return (outputs + panel - 1) / panel; }
+
+// [panels * panel width], zeros past the last.
+Floats packed_bias(const Affine& affine, int panel);
+
 struct PackedConvolution {
   Floats filters;  // [xi][panel][in][panel width]; for the first layer [panel][tap][panel width]
   Floats bias;     // [panels * panel width]
@@ -34,15 +41,21 @@ PackedConvolution pack_first_layer(const Layer& conv, const Layer* batchnorm,
                                    const Kernels& kernels);
 
 struct PackedLinear {
-  Floats weights;  // [block][feature][outputs of the block], float32 or bfloat16
-  Floats bias;     // [panels * panel width]
+  LinearFormat format = LinearFormat::float32;
+  Floats weights;                                     // [block], see Linear
+  std::vector<uint8_t> exponents;                     // float28: [block], see Linear
+  std::vector<std::vector<Outlier>> outliers;         // float28: [segment of the layer]
+  std::vector<std::vector<unsigned>> outlier_starts;  // float28: [segment of the layer][chunks + 1]
+  std::vector<Outliers> outliers_of_segment;          // float28: of the two above
+  Floats bias;                                        // [panels * panel width]
   int panels = 0;
   int panels_of_block = 0;  // the last block has what is left
   bool reads_all = false;   // some weight is no finite number
 };
 
-// A linear layer as Linear reads it, by weights in bfloat16 if the spec asks for them. What was read
-// is given back to `spec.forget` on the way.
+// A linear layer as Linear reads it: in bfloat16 if the spec asks for that, else in float28 where
+// the layer is large and few of its weights are outliers. What was read is given back to
+// `spec.forget` on the way.
 PackedLinear pack_linear(const Spec& spec, const Layer& linear, const Kernels& kernels, Team& team,
                          Arena& arena);
 

@@ -27,24 +27,6 @@ std::vector<float> run(const Spec& spec, const std::vector<uint8_t>& pixels, int
   return logits;
 }
 
-// The largest difference to float64, as a part of the largest number.
-double error_of(const Spec& spec, size_t layers, const std::vector<uint8_t>& pixels, int n,
-                const std::vector<float>& logits) {
-  double difference = 0, largest = 0;
-  for (int picture = 0; picture < n; ++picture) {
-    const size_t bytes = size_t{3} * spec.input_size * spec.input_size;
-    const ReferenceMap reference = reference_run(spec, pixels.data() + picture * bytes, layers);
-    for (int i = 0; i < spec.classes; ++i) {
-      const double right = reference.values[i];
-      const double error =
-          std::abs(logits[static_cast<size_t>(picture) * spec.classes + i] - right);
-      if (!(error <= difference)) difference = std::isnan(error) ? INFINITY : error;
-      largest = std::max(largest, std::abs(right));
-    }
-  }
-  return difference / largest;
-}
-
 // One convolution under test, behind one that makes `in` channels out of three; its map is the
 // answer.
 void test_convolution(const char* isa, int in, int out, int size, int n, int kernel, int tile,

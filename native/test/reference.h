@@ -128,4 +128,22 @@ inline ReferenceMap reference_run(const Spec& spec, const uint8_t* pixels, size_
   return map;
 }
 
+// The largest difference to float64, as a part of the largest number.
+inline double error_of(const Spec& spec, size_t layers, const std::vector<uint8_t>& pixels, int n,
+                const std::vector<float>& logits) {
+  double difference = 0, largest = 0;
+  for (int picture = 0; picture < n; ++picture) {
+    const size_t bytes = size_t{3} * spec.input_size * spec.input_size;
+    const ReferenceMap reference = reference_run(spec, pixels.data() + picture * bytes, layers);
+    for (int i = 0; i < spec.classes; ++i) {
+      const double right = reference.values[i];
+      const double error =
+          std::abs(logits[static_cast<size_t>(picture) * spec.classes + i] - right);
+      if (!(error <= difference)) difference = std::isnan(error) ? INFINITY : error;
+      largest = std::max(largest, std::abs(right));
+    }
+  }
+  return difference / largest;
+}
+
 }  // namespace vgg

@@ -50,3 +50,16 @@ for (const [what, program, finding] of [
     );
   });
 }
+
+test('a process whose beats nobody has read for want of the processor does not hang', async (t) => {
+  const corpus = mkdtempSync(join(tmpdir(), 'vgg-serve-corpus-'));
+  t.after(() => rmSync(corpus, { recursive: true }));
+  const task = { target: 'protocol', seed: 1, ms: 600_000, corpus, grow: false } as const;
+  const report = watchTarget(task, {
+    program: new URL('./programs/beats.js', import.meta.url),
+    hang: { cpuSeconds: 0.3, wallMs: 90_000 },
+  });
+  setTimeout(() => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 2500), 500);
+  const { inputs, findings } = await report;
+  assert.deepEqual({ inputs, findings }, { inputs: 40, findings: [] });
+});
