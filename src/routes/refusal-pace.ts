@@ -2,14 +2,14 @@ import type { RequestRecord } from './record.js';
 
 /**
  * So many refusals a second are sent at once. Each costs the one thread that all requests go through some 200 microseconds,
- * on a machine whose caches the engine keeps for itself; so they take about 2 % of it. Without a bound, clients that ask
+ * on a machine whose caches the engine keeps for itself; so they take about 5 % of it. Without a bound, clients that ask
  * again at once would take that thread from those who are let in.
  */
-const perSecond = 100;
-/** As many may come together. */
+const perSecond = 250;
+/** So many may come together. */
 const burst = 100;
 /** Further ones wait for their turn, but no longer. */
-const longestMs = 10_000;
+const longestMs = 4000;
 const tickMs = 20;
 
 interface Waiting {
