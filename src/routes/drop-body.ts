@@ -9,7 +9,7 @@ interface Parser {
 /**
  * What is still to come of the body is read off the connection and goes nowhere; the request ends when the body does. Node
  * by itself would first copy each piece into a buffer of its own: with thousands of bodies a minute those buffers, which V8
- * counts as memory outside of its heap, make it collect the whole heap several times a second and forget the code it has
+ * counts as memory outside of its heap, make it collect the whole heap again and again and forget the code it has
  * compiled. Where a version of Node has its parser made otherwise, the body is dropped as Node does it.
  */
 export function dropBody({ socket }: IncomingMessage): void {
